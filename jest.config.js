@@ -1,0 +1,15 @@
+/** Sources stay ESM; swc turns them into CommonJS for the tests only. */
+export default {
+  testEnvironment: "node",
+  roots: ["<rootDir>/test"],
+  testMatch: ["**/*.test.ts"],
+  transform: {
+    "^.+\\.[tj]s$": [
+      "@swc/jest",
+      { jsc: { parser: { syntax: "typescript" }, target: "es2022" }, module: { type: "commonjs" } },
+    ],
+  },
+  extensionsToTreatAsEsm: [],
+  moduleFileExtensions: ["ts", "js", "mjs", "json"],
+  testTimeout: 30000,
+};
