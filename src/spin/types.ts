@@ -1,0 +1,254 @@
+/**
+ * What the rest of the program reads of the home: devices, their counters, flows, destinations, and the notices that
+ * say what changed. Everything here is a view: reading costs nothing until a property is read, and the value read is
+ * the current one. Times are milliseconds since 1970; 0 is "never". Bytes are those of IP packets, header included.
+ *
+ * Counters are doubles: exact up to 2^53 bytes (9 petabytes), which is above what a home moves in its life.
+ */
+import type { Observation } from "./observation.ts";
+
+/** One row of `Device.{i}.`: a MAC address on the LAN side. The object lives as long as the row. */
+export interface HomeDevice {
+  /** Instance number: never reused, survives restarts. */
+  readonly number: number;
+  readonly mac: number;
+  /** Canonical text of `mac`. */
+  readonly physAddress: string;
+  /** `cpe-<number>`. */
+  readonly alias: string;
+  /** Given by the resident or the operator; empty if none. */
+  readonly name: string;
+  /** From the DHCP lease; empty if none. */
+  readonly hostName: string;
+  readonly vendor: string;
+  /** Locally administered address, as privacy features choose them. */
+  readonly randomized: boolean;
+  /** LAN interface it was last seen on; empty if the source does not say. */
+  readonly interface: string;
+  /** Canonical text, the most recently confirmed first. */
+  readonly ipv4Addresses: readonly string[];
+  readonly ipv6Addresses: readonly string[];
+  readonly firstSeen: number;
+  readonly lastSeen: number;
+  /** Sent something by itself within `Limits.activeMs`; retries against a block do not count. */
+  readonly active: boolean;
+  /** A rule in force blocks all of its traffic. */
+  readonly blocked: boolean;
+  readonly stats: DeviceStats;
+}
+
+/** `Device.{i}.Stats.`: getters on the live columns. Monotone while the row lives. */
+export interface DeviceStats {
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  readonly packetsSent: number;
+  readonly packetsReceived: number;
+  readonly localBytesSent: number;
+  readonly localBytesReceived: number;
+  readonly flowsOpened: number;
+  readonly activeFlowCount: number;
+  readonly dnsQueryCount: number;
+  readonly blockedPackets: number;
+  readonly blockedBytes: number;
+  /** Bits per second over the last 10 s. */
+  readonly bytesSentRate: number;
+  readonly bytesReceivedRate: number;
+}
+
+/** `Summary.`: of the home. The counters are sums since the first start and do not fall when a row is forgotten. */
+export interface HomeSummary {
+  readonly deviceCount: number;
+  readonly activeDeviceCount: number;
+  readonly blockedDeviceCount: number;
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  readonly packetsSent: number;
+  readonly packetsReceived: number;
+  readonly activeFlowCount: number;
+  readonly dnsQueryCount: number;
+  readonly blockedPackets: number;
+  readonly blockedBytes: number;
+}
+
+/** `Exact`; `Estimated` for an hour after something was lost and recovered; `Partial` while flow offload hides counters. */
+export type CounterAccuracy = "Exact" | "Estimated" | "Partial";
+
+/** `Capture.` and what the caps cost. Sources' own figures are in their `health`. */
+export interface CaptureFigures {
+  readonly flowCount: number;
+  readonly eventsReceived: number;
+  readonly eventsLost: number;
+  readonly resyncs: number;
+  readonly dnsAnswers: number;
+  readonly decodeErrors: number;
+  /** Device rows that gave way to newer ones, and sightings that found no room. */
+  readonly devicesEvicted: number;
+  readonly devicesRefused: number;
+  /** Claims to an address that its owner still holds. */
+  readonly addressConflicts: number;
+  /** Flows that found no room in the table (their final counters still count), and that no device owned up to. */
+  readonly flowsUntracked: number;
+  readonly flowsUnattributed: number;
+}
+
+export type FlowInitiator = "Device" | "Peer";
+
+/** A row of Query(Flows). `Port` is the one that the initiator addressed: the peer's, or the device's own. */
+export interface FlowRow {
+  readonly Start: number;
+  /** 0 while the flow lives. */
+  readonly End: number;
+  readonly PhysAddress: string;
+  readonly Initiator: FlowInitiator;
+  readonly Address: string;
+  readonly Port: number;
+  readonly Protocol: number;
+  /** The name that the device had asked for when the flow began, if any. */
+  readonly Domain: string;
+  readonly BytesSent: number;
+  readonly BytesReceived: number;
+  readonly PacketsSent: number;
+  readonly PacketsReceived: number;
+}
+
+/** A row of Query(Destinations): all flows of a device with one peer, protocol and port. */
+export interface DestinationRow {
+  readonly PhysAddress: string;
+  readonly Domain: string;
+  readonly Address: string;
+  readonly Protocol: number;
+  readonly Port: number;
+  readonly BytesSent: number;
+  readonly BytesReceived: number;
+  readonly PacketsSent: number;
+  readonly PacketsReceived: number;
+  readonly Flows: number;
+  readonly FirstSeen: number;
+  readonly LastSeen: number;
+  /** A rule in force blocks this device from this destination. */
+  readonly Blocked: boolean;
+}
+
+export interface QueryFilter {
+  /** Canonical MAC address of one device; absent: all. */
+  readonly physAddress?: string;
+  /** Rows that were alive at or after / at or before. */
+  readonly since?: number;
+  readonly until?: number;
+  /** An address, a prefix, or a domain with its subdomains. */
+  readonly destination?: string;
+  /** 1 to 500; default 100. */
+  readonly limit?: number;
+  /** `nextCursor` of the page before. Rows that come or go between pages neither repeat nor hide others. */
+  readonly cursor?: string;
+}
+
+export interface QueryPage<Row> {
+  readonly rows: readonly Row[];
+  /** Empty on the last page. */
+  readonly nextCursor: string;
+  /** More rows follow. */
+  readonly truncated: boolean;
+}
+
+/** The caller's mistake in a query; the objects answer it as 7027 InvalidCommandArguments. */
+export class QueryError extends Error {
+  override readonly name = "QueryError";
+}
+
+export type DeviceField = "Name" | "HostName" | "Interface" | "IPv4Address" | "IPv6Address" | "Active" | "Blocked";
+
+/** What changed. Sent synchronously, after the change: a listener reads the new value from the object itself. */
+export type Notice =
+  | { readonly kind: "device-added"; readonly device: HomeDevice }
+  | { readonly kind: "device-removed"; readonly device: HomeDevice; readonly reason: "forgotten" | "evicted" }
+  | { readonly kind: "device-changed"; readonly device: HomeDevice; readonly field: DeviceField }
+  /** Status, StatusReason or LastHit of a rule; its hits are counters and read on demand. */
+  | { readonly kind: "rule-changed"; readonly rule: number }
+  /** Root Status, StatusReason or CounterAccuracy. */
+  | { readonly kind: "status-changed" }
+  /** Somebody claims an address that its owner still holds (an incident in the making). */
+  | {
+      readonly kind: "address-conflict";
+      readonly address: string;
+      readonly owner: HomeDevice;
+      readonly claimant: number;
+    };
+
+export type Listener = (notice: Notice) => void;
+
+export interface Limits {
+  readonly devices: number;
+  readonly addressesPerDevice: number;
+  /** Live and just ended; past it, flows count when they end but have no row. */
+  readonly flows: number;
+  /** Ended flows that Query(Flows) still shows, of each device. */
+  readonly endedFlowsPerDevice: number;
+  readonly destinationsPerDevice: number;
+  /** (address, name) pairs that DNS answers taught, of each device. */
+  readonly namesPerDevice: number;
+  /** Addresses of one name, for one device, that a rule on the name may cover. */
+  readonly addressesPerName: number;
+  /** How long a device stays Active after it last sent. */
+  readonly activeMs: number;
+  /** At most this often are counters written to flash. */
+  readonly saveIntervalMs: number;
+}
+
+export const defaultLimits: Limits = {
+  devices: 255,
+  addressesPerDevice: 16,
+  flows: 131_072,
+  endedFlowsPerDevice: 256,
+  destinationsPerDevice: 256,
+  namesPerDevice: 1024,
+  addressesPerName: 64,
+  activeMs: 5 * 60_000,
+  saveIntervalMs: 5 * 60_000,
+};
+
+export type SpinStatus = "Disabled" | "Starting" | "Running" | "Degraded" | "Error";
+
+/** What `class Spin` (spin.ts) offers to the objects, the demo, replay and run, besides its RuleBook `rules`. */
+export interface Home {
+  /** Runs sources, the enforcer and the clock's work until the signal; saves, and returns. State is loaded in the constructor. */
+  run(signal: AbortSignal): Promise<void>;
+  /** Stops or resumes capture and analysis; rules stay as they are. */
+  setEnabled(enabled: boolean): void;
+  readonly enabled: boolean;
+  readonly status: SpinStatus;
+  /** In words; empty while Running. */
+  readonly statusReason: string;
+  readonly accuracy: CounterAccuracy;
+  readonly summary: HomeSummary;
+  readonly capture: CaptureFigures;
+
+  /** In the order of their instance numbers. */
+  devices(): IterableIterator<HomeDevice>;
+  device(number: number): HomeDevice | undefined;
+  deviceByMac(mac: number): HomeDevice | undefined;
+  /** Resolves when it is on disk; throws RangeError for an unknown row. */
+  setName(number: number, name: string): Promise<void>;
+  /** Forgets the row; if the device shows itself again it gets a new one. */
+  forget(number: number): Promise<void>;
+
+  /** Throws QueryError. */
+  queryFlows(filter: QueryFilter): QueryPage<FlowRow>;
+  queryDestinations(filter: QueryFilter): QueryPage<DestinationRow>;
+  /** Names (or addresses without one) of the destinations with most bytes in the last 24 h. */
+  topDestinations(number: number, count: number): readonly { readonly name: string; readonly bytes: number }[];
+  /** The name under which the device knows the address; empty if it asked for none. */
+  nameOf(mac: number, address: string): string;
+
+  subscribe(listener: Listener): () => void;
+  /** Feeds one observation, as `run` does with those of the sources. */
+  observe(observation: Observation): void;
+  /** The clock's work (expiry, rates, hits): called each second by `run`, by `observe` when a second has passed, and at the end of a replay. */
+  tick(): void;
+  /** Asks the enforcer for hits now and resolves when rules and devices show them. */
+  harvest(): Promise<void>;
+  /** Resolves when the enforcer has the newest policy and addresses. */
+  settled(): Promise<void>;
+  /** Writes counters and devices now. */
+  save(): Promise<void>;
+}
