@@ -1,0 +1,80 @@
+/**
+ * What stands behind a declared object. Two kinds exist: `bind()` for what SPIN or the system knows (binding.ts), and
+ * `table()` for rows and settings that controllers own (table.ts). Here only their common, untyped shape.
+ */
+import type { ObjectSchema } from "../../datamodel/schema.ts";
+import type { SupportedObject, Tree } from "./tree.ts";
+import type { Transaction } from "./transaction.ts";
+
+/** Whatever the implementation keeps of a row; opaque to all others. Never `undefined` for a row that exists. */
+export type Row = unknown;
+
+/** On whose behalf something happens. */
+export interface Caller {
+  /** Endpoint id; empty for the agent itself. */
+  readonly endpointId: string;
+  /** Instance path of its `Device.LocalAgent.Controller.{i}`, without final dot; empty if it has none. */
+  readonly controller: string;
+  /** Names of its roles, e.g. `Operator`. The agent itself has `Agent`. */
+  readonly roles: ReadonlySet<string>;
+  /** Whether secured values may be shown to it. */
+  readonly mayReadSecured: boolean;
+}
+
+/** The agent itself: every right. */
+export const AGENT: Caller = { endpointId: "", controller: "", roles: new Set(["Agent"]), mayReadSecured: true };
+
+/** What a command is told besides its arguments. */
+export interface CommandCall {
+  readonly tree: Tree;
+  readonly caller: Caller;
+  /** Instance path of the object it runs on. */
+  readonly objectPath: string;
+  readonly commandKey: string;
+  /** Aborted by Request.Cancel() and when the agent stops; only asynchronous commands need look. */
+  readonly signal: AbortSignal;
+}
+
+/** Typed arguments by name; an output table as `{ Row: [{…}, …] }`. Throws UspError to fail. */
+export type CommandHandler = (
+  row: Row,
+  args: Readonly<Record<string, unknown>>,
+  call: CommandCall,
+) => CommandOutputs | Promise<CommandOutputs>;
+
+export type CommandOutputs = Readonly<Record<string, unknown>>;
+
+export interface Implementation {
+  readonly schema: ObjectSchema;
+  /** Whether a single object may be absent (its `row` is then `undefined`). */
+  readonly optional?: boolean;
+  /** Called once, when the tree is whole. */
+  attach?(tree: Tree, object: SupportedObject): void;
+  /** Instance numbers below the parent's row, ascending. Tables only. */
+  instances(parent: Row): Iterable<number>;
+  /** The row with that instance number; of a single object (instance 0) its own row, or the parent's. */
+  row(parent: Row, instance: number): Row | undefined;
+  /** Instance number of the row with that unique key value, where there is a faster way than trying all. */
+  find?(parent: Row, param: string, value: unknown): number | undefined;
+  reader(param: string): (row: Row) => unknown;
+  /** Writes a validated value and registers its undo with the transaction. */
+  write(row: Row, param: string, value: unknown, transaction: Transaction): void;
+  /** Makes a row with default values and registers its undo. Tables that can be added to. */
+  add?(parent: Row, transaction: Transaction): { readonly instance: number; readonly row: Row };
+  /** Whether the row, as it stands, makes sense: throws UspError (7007, 7012, 7014) if not. At the end of a transaction. */
+  validate?(row: Row, transaction: Transaction): void;
+  /** Removes the row and registers its undo. */
+  remove?(parent: Row, instance: number, transaction: Transaction): void;
+  /** After the commit of a transaction that touched the object: persist, tell the core. */
+  committed?(change: CommittedChange): void;
+  command(name: string): CommandHandler;
+}
+
+export interface CommittedChange {
+  readonly kind: "added" | "changed" | "removed";
+  readonly row: Row;
+  readonly instance: number;
+  /** Names of the parameters whose text changed; empty for added and removed. */
+  readonly params: ReadonlySet<string>;
+  readonly caller: Caller;
+}
