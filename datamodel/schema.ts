@@ -105,6 +105,9 @@ export function object<
   if (parts.pop() !== "" || parts[0] !== "Device" || !parts.every((part) => COMPONENT.test(part)))
     throw new Error(`${path} is not the path of an object`);
   const params = options.params ?? ({} as P);
+  for (const name of Object.keys(options.commands ?? {})) mustMatch(path, name, /^[A-Za-z_][A-Za-z0-9_]*\(\)$/);
+  for (const name of Object.keys(options.events ?? {})) mustMatch(path, name, /^[A-Za-z_][A-Za-z0-9_]*!$/);
+  for (const name of Object.keys(params)) mustMatch(path, name, /^[A-Za-z_][A-Za-z0-9_]*$/);
   const key = (functional: boolean) => (names: readonly string[]) => ({ params: names, functional });
   return {
     path,
@@ -118,6 +121,11 @@ export function object<
     events: options.events ?? ({} as E),
     maxRows: options.maxRows ?? 255,
   };
+}
+
+/** Commands are named `X()`, events `X!`, as in paths. */
+function mustMatch(path: string, name: string, pattern: RegExp): void {
+  if (!pattern.test(name)) throw new Error(`${path}${name} is not named as USP names it`);
 }
 
 function param<T, A extends ParamAccess>(

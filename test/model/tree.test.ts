@@ -24,7 +24,7 @@ const Room = object("Device.Room.{i}.", {
     Opened: counter(statsCounter64, "Times that its door opened."),
   },
   commands: {
-    Open: command("sync", "Opens it.", { input: { Times: argument(unsignedInt(), "How often.", { default: 1 }) } }),
+    "Open()": command("sync", "Opens it.", { input: { Times: argument(unsignedInt(), "How often.", { default: 1 }) } }),
   },
   events: { "Opened!": event("It opened.") },
 });
@@ -65,7 +65,7 @@ function build(store: Store = memoryStore()) {
     table(Room, {
       persistence,
       computed: { Opened: (row) => opened.get(row.instance) ?? 0 },
-      commands: { Open: (row, { Times }) => (opened.set(row.instance, Times ?? 0), {}) },
+      commands: { "Open()": (row, { Times }) => (opened.set(row.instance, Times ?? 0), {}) },
     }),
     table(Lamp, { persistence }),
     table(Chair, { persistence }),
