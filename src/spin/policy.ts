@@ -1,0 +1,183 @@
+/**
+ * Rules → policy: which rules are in force, in which tier, and which of them can have no effect because another one
+ * decides first. Pure functions; time and lists come in as arguments.
+ */
+import { inPrefix, printMac, printPrefix } from "../lib/address.ts";
+import type { Prefix } from "../lib/address.ts";
+import { PORT_PROTOCOLS, isUnderDomain, isWholeFamily, prefixFamily } from "./rule-values.ts";
+import type { Rule, RuleOrigin } from "./rules.ts";
+import type { Policy, PolicyRule } from "./ruleset.ts";
+
+/** Who wins when both made a rule: firmware configuration. */
+export type Authority = "Resident" | "Operator";
+/** What a reference to a list holds; `undefined` while there is no such list. */
+export type ListResolver = (
+  reference: string,
+) => { readonly prefixes: readonly Prefix[]; readonly domains: readonly string[] } | undefined;
+
+const TIERS: Record<Authority, Record<RuleOrigin, 0 | 1 | 2>> = {
+  Resident: { User: 0, Controller: 1, System: 2 },
+  Operator: { Controller: 0, User: 1, System: 2 },
+};
+
+/** The rules in force, in the order of their ids. Ignore rules only hide from reports and are no policy. */
+export function resolvePolicy(rules: readonly Rule[], authority: Authority, now: number, lists?: ListResolver): Policy {
+  const resolved: PolicyRule[] = [];
+  for (const rule of rules) {
+    if (rule.action === "Ignore" || !isInForce(rule, now, lists)) continue;
+    const destinations = resolveDestinations(rule, lists);
+    resolved.push({
+      id: rule.id,
+      tier: TIERS[authority][rule.origin],
+      action: rule.action,
+      macs: rule.macs,
+      destinations,
+      protocol: rule.protocol,
+      ports: rule.ports,
+      initiator: rule.initiator,
+    });
+  }
+  return { rules: resolved };
+}
+
+/** Enabled, not expired, and saying something that can be obeyed. */
+export function isInForce(rule: Rule, now: number, lists?: ListResolver): boolean {
+  return rule.enable && rule.expiry > now && misconfiguration(rule, lists) === undefined;
+}
+
+/** Why a rule can't be obeyed as it stands, in words; `undefined` if it can. */
+export function misconfiguration(rule: Rule, lists?: ListResolver): string | undefined {
+  if (rule.macs.length === 0) return "MACAddressList is empty, so no device is meant; `*` means every device.";
+  if (rule.destinations !== "*") {
+    const { prefixes, domains, lists: references } = rule.destinations;
+    if (prefixes.length + domains.length + references.length === 0)
+      return "DestinationList is empty, so no destination is meant; `*` means every destination.";
+    const missing = references.filter((reference) => lists?.(reference) === undefined);
+    if (missing.length > 0) return `DestinationList refers to ${missing.join(", ")}, which does not exist.`;
+  }
+  const harmless = rule.action === "Count" || rule.action === "Ignore";
+  if (rule.macs === "*" && !harmless && meansEverything(rule.destinations))
+    return `A rule for every device and every destination may only Count or Ignore, not ${rule.action}.`;
+  if (rule.ports.length > 0 && rule.protocol !== -1 && !PORT_PROTOCOLS.includes(rule.protocol))
+    return `PortList is set, but protocol ${rule.protocol} has no ports.`;
+  if (rule.schedule !== "") return `Schedule ${rule.schedule} can't be followed: schedules are not supported yet.`;
+  return undefined;
+}
+
+/** The canonical texts of a rule's list members. */
+export function allTexts(rule: Pick<Rule, "macs" | "destinations" | "ports">): {
+  macs: string[];
+  destinations: string[];
+  ports: string[];
+} {
+  const { macs, destinations, ports } = rule;
+  return {
+    macs: macs === "*" ? ["*"] : macs.map(printMac),
+    destinations:
+      destinations === "*"
+        ? ["*"]
+        : [...destinations.prefixes.map(printPrefix), ...destinations.domains, ...destinations.lists],
+    ports: ports.map(({ from, to }) => (from === to ? String(from) : `${from}-${to}`)),
+  };
+}
+
+/**
+ * The rules whose whole effect is the opposite of what is decided before them, and the rules that decide it: each pair of
+ * device and destination that such a rule names lies whole inside a rule that outranks it with the opposite verdict. A
+ * block under a higher tier's block is not overruled: what it asked for happens.
+ */
+export function overruled(policy: Policy): Map<number, number[]> {
+  const deciding = policy.rules.filter((rule) => rule.action !== "Count");
+  const result = new Map<number, number[]>();
+  if (!deciding.some((rule) => rule.action === "Allow")) return result;
+  const forEvery = deciding.filter((rule) => rule.macs === "*");
+  const byMac = new Map<number, PolicyRule[]>();
+  for (const rule of deciding) {
+    if (rule.macs === "*") continue;
+    for (const mac of rule.macs) {
+      const rules = byMac.get(mac);
+      if (rules) rules.push(rule);
+      else byMac.set(mac, [rule]);
+    }
+  }
+  for (const rule of deciding) {
+    const by = overruledBy(rule, (mac) => (mac === "*" ? forEvery : [...forEvery, ...(byMac.get(mac) ?? [])]));
+    if (by) result.set(rule.id, by);
+  }
+  return result;
+}
+
+function overruledBy(
+  rule: PolicyRule,
+  candidatesFor: (mac: number | "*") => readonly PolicyRule[],
+): number[] | undefined {
+  const by = new Set<number>();
+  for (const mac of rule.macs === "*" ? (["*"] as const) : rule.macs) {
+    const candidates = candidatesFor(mac).filter((other) => outranks(other, rule) && coversService(other, rule));
+    if (!candidates.some((other) => opposes(other, rule))) return undefined;
+    candidates.sort((a, b) => rank(a) - rank(b) || a.id - b.id);
+    for (const destination of partsOf(rule)) {
+      const first = candidates.find((other) => coversDestination(other, destination));
+      if (!first || !opposes(first, rule)) return undefined;
+      by.add(first.id);
+    }
+  }
+  return by.size === 0 ? undefined : [...by].sort((a, b) => a - b);
+}
+
+/** The order in which rules decide: tiers, and Allow first inside a tier. */
+export function rank(rule: PolicyRule): number {
+  return rule.tier * 2 + (rule.action === "Allow" ? 0 : 1);
+}
+
+function outranks(other: PolicyRule, rule: PolicyRule): boolean {
+  return rank(other) < rank(rule);
+}
+
+function opposes(other: PolicyRule, rule: PolicyRule): boolean {
+  return (other.action === "Allow") !== (rule.action === "Allow");
+}
+
+function partsOf(rule: PolicyRule): readonly (Prefix | string)[] {
+  return rule.destinations === "*" ? ["*"] : [...rule.destinations.prefixes, ...rule.destinations.domains];
+}
+
+function coversDestination(rule: PolicyRule, destination: Prefix | string): boolean {
+  if (rule.destinations === "*") return true;
+  if (typeof destination === "string") {
+    return destination !== "*" && rule.destinations.domains.some((domain) => isUnderDomain(destination, domain));
+  }
+  const family = prefixFamily(destination);
+  return rule.destinations.prefixes.some(
+    (prefix) =>
+      prefix.bits <= destination.bits && prefixFamily(prefix) === family && inPrefix(prefix, destination.words),
+  );
+}
+
+function coversService(other: PolicyRule, rule: PolicyRule): boolean {
+  if (other.initiator !== "Any" && other.initiator !== rule.initiator) return false;
+  if (other.protocol !== -1 && other.protocol !== rule.protocol) return false;
+  if (other.ports.length === 0) return true;
+  if (rule.ports.length === 0) return false;
+  return rule.ports.every(({ from, to }) => {
+    let reached = from;
+    for (const range of [...other.ports].sort((a, b) => a.from - b.from))
+      if (range.from <= reached && range.to >= reached) reached = range.to + 1;
+    return reached > to;
+  });
+}
+
+function meansEverything(destinations: Rule["destinations"]): boolean {
+  return destinations === "*" || destinations.prefixes.some(isWholeFamily);
+}
+
+function resolveDestinations(rule: Rule, lists?: ListResolver): PolicyRule["destinations"] {
+  if (rule.destinations === "*") return "*";
+  const { prefixes, domains, lists: references } = rule.destinations;
+  if (references.length === 0) return { prefixes, domains };
+  const resolved = references.map((reference) => lists?.(reference));
+  return {
+    prefixes: [...prefixes, ...resolved.flatMap((list) => list?.prefixes ?? [])],
+    domains: [...domains, ...resolved.flatMap((list) => list?.domains ?? [])],
+  };
+}

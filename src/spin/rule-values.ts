@@ -1,0 +1,155 @@
+/**
+ * The values of a rule's lists: text ⇄ typed, member by member. Text is canonical, because keys and searches compare
+ * strings; a refusal says in words what was wrong, for the error that a controller gets.
+ */
+import { isIPv4, parseMac, parsePrefix, printMac, printPrefix } from "../lib/address.ts";
+import type { Prefix } from "../lib/address.ts";
+
+/** A value with its canonical text, or why the text is none. */
+export type Parsed<T> = { readonly value: T; readonly text: string } | { readonly error: string };
+
+export interface PortRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What a rule's DestinationList names. `lists` are references, kept as they were written. */
+export interface Destinations {
+  readonly prefixes: readonly Prefix[];
+  /** Lower-case, without the final dot; each stands for itself and its subdomains. */
+  readonly domains: readonly string[];
+  readonly lists: readonly string[];
+}
+
+type Destination =
+  | { readonly kind: "prefix"; readonly prefix: Prefix }
+  | { readonly kind: "domain"; readonly name: string }
+  | { readonly kind: "list"; readonly reference: string };
+
+/** Protocols whose header begins with a source and a destination port (IANA). */
+export const PORT_PROTOCOLS: readonly number[] = [6, 17, 33, 132, 136];
+
+/** `*`, or hardware addresses. The canonical text keeps the order and drops repetitions. */
+export function parseMacList(text: string): Parsed<readonly number[] | "*"> {
+  const members = splitList(text);
+  if (members.includes("*")) return members.length === 1 ? { value: "*", text: "*" } : starAmongOthers();
+  const macs = new Map<number, string>();
+  for (const member of members) {
+    const parsed = parseMacMember(member);
+    if ("error" in parsed) return parsed;
+    macs.set(parsed.value, parsed.text);
+  }
+  return { value: [...macs.keys()], text: [...macs.values()].join(",") };
+}
+
+/** One member of a MACAddressList: a unicast hardware address. */
+export function parseMacMember(text: string): Parsed<number> {
+  const mac = parseMac(text);
+  if (mac === undefined) return { error: `${quote(text)} is not a MAC address (such as 02:00:00:00:00:01)` };
+  if ((Math.floor(mac / 0x10000000000) & 1) !== 0)
+    return { error: `${printMac(mac)} is a group address, not a device's` };
+  if (mac === 0) return { error: "00:00:00:00:00:00 is no device's address" };
+  return { value: mac, text: printMac(mac) };
+}
+
+/** `*`, or addresses, prefixes, domains and references to lists. The canonical text keeps the order. */
+export function parseDestinationList(text: string): Parsed<Destinations | "*"> {
+  const members = splitList(text);
+  if (members.includes("*")) return members.length === 1 ? { value: "*", text: "*" } : starAmongOthers();
+  const seen = new Map<string, Destination>();
+  for (const member of members) {
+    const parsed = parseDestinationMember(member);
+    if ("error" in parsed) return parsed;
+    seen.set(parsed.text, parsed.value);
+  }
+  const value = { prefixes: [] as Prefix[], domains: [] as string[], lists: [] as string[] };
+  for (const destination of seen.values()) {
+    if (destination.kind === "prefix") value.prefixes.push(destination.prefix);
+    else if (destination.kind === "domain") value.domains.push(destination.name);
+    else value.lists.push(destination.reference);
+  }
+  return { value, text: [...seen.keys()].join(",") };
+}
+
+/** One member of a DestinationList. */
+export function parseDestinationMember(text: string): Parsed<Destination> {
+  const prefix = parsePrefix(text);
+  if (prefix) return { value: { kind: "prefix", prefix }, text: printPrefix(prefix) };
+  if (/^Device\.([A-Za-z0-9_]+\.)*List\.\d+\.?$/.test(text)) {
+    const reference = text.endsWith(".") ? text.slice(0, -1) : text;
+    return { value: { kind: "list", reference }, text: reference };
+  }
+  const name = canonicalDomain(text);
+  if (name !== undefined) return { value: { kind: "domain", name }, text: name };
+  return { error: `${quote(text)} is not an IP address, a prefix, a domain or a reference to a list` };
+}
+
+/**
+ * A domain name in lower case without the final dot (RFC 1035 §2.3.4 lengths; underscores as in RFC 2782), or
+ * `undefined`. `*.example.com` means the same as `example.com`, since subdomains are always meant. A name of digits
+ * alone at the end is refused: it is a mistyped address.
+ */
+export function canonicalDomain(text: string): string | undefined {
+  let name = text.toLowerCase();
+  if (name.startsWith("*.")) name = name.slice(2);
+  if (name.endsWith(".")) name = name.slice(0, -1);
+  if (name.length === 0 || name.length > 253) return undefined;
+  const labels = name.split(".");
+  if (!labels.every((label) => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/.test(label))) return undefined;
+  return /^\d+$/.test(labels.at(-1) as string) ? undefined : name;
+}
+
+/** Whether `name` is `domain` or lies under it; both canonical. */
+export function isUnderDomain(name: string, domain: string): boolean {
+  return name === domain || (name.endsWith(domain) && name[name.length - domain.length - 1] === ".");
+}
+
+/** `443,8000-8010`; empty: any. */
+export function parsePortList(text: string): Parsed<readonly PortRange[]> {
+  const ports = new Map<string, PortRange>();
+  for (const member of splitList(text)) {
+    const parsed = parsePortMember(member);
+    if ("error" in parsed) return parsed;
+    ports.set(parsed.text, parsed.value);
+  }
+  return { value: [...ports.values()], text: [...ports.keys()].join(",") };
+}
+
+/** One member of a PortList: a port or a range of ports. */
+export function parsePortMember(text: string): Parsed<PortRange> {
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text);
+  if (!match) return { error: `${quote(text)} is neither a port nor a range of ports (such as 443 or 8000-8010)` };
+  const from = Number(match[1]);
+  const to = match[2] === undefined ? from : Number(match[2]);
+  if (from > 65535 || to > 65535) return { error: `${quote(text)} is beyond 65535, the last port` };
+  if (from > to) return { error: `${quote(text)} ends before it begins` };
+  return { value: { from, to }, text: from === to ? String(from) : `${from}-${to}` };
+}
+
+/** −1 for any, else an IANA protocol number. */
+export function parseProtocol(value: number): Parsed<number> {
+  if (Number.isInteger(value) && value >= -1 && value <= 255) return { value, text: String(value) };
+  return { error: `${value} is not a protocol number (0 to 255, or -1 for any)` };
+}
+
+/** The family that a prefix lies in. `::/0` is all of IPv6 and nothing of IPv4. */
+export function prefixFamily(prefix: Prefix): 4 | 6 {
+  return prefix.bits >= 96 && isIPv4(prefix.words) ? 4 : 6;
+}
+
+/** Whether a prefix holds every address of its family. */
+export function isWholeFamily(prefix: Prefix): boolean {
+  return prefix.bits === (prefixFamily(prefix) === 4 ? 96 : 0);
+}
+
+function splitList(text: string): string[] {
+  return text.trim() === "" ? [] : text.split(",").map((member) => member.trim());
+}
+
+function starAmongOthers(): { readonly error: string } {
+  return { error: "`*` stands alone: it means every one" };
+}
+
+function quote(text: string): string {
+  return `"${text.length > 60 ? `${text.slice(0, 60)}…` : text}"`;
+}

@@ -1,0 +1,301 @@
+/**
+ * Rules: what anybody asked for (`Device.X_SPIN.Rule.{i}.`), their state in words, and their hits. The book is the one
+ * owner; who wins over whom is decided in policy.ts, and what the kernel made of it is told to the book afterwards.
+ */
+import type { Clock } from "../lib/clock.ts";
+import { allTexts, isInForce, misconfiguration, overruled, resolvePolicy } from "./policy.ts";
+import type { Authority, ListResolver } from "./policy.ts";
+import type { Destinations, PortRange } from "./rule-values.ts";
+import type { ApplyReport, Hits, Initiator, Policy } from "./ruleset.ts";
+
+export type RuleAction = "Block" | "Reject" | "Allow" | "Ignore" | "Count";
+export type RuleOrigin = "User" | "Controller" | "System";
+export type RuleStatus = "Disabled" | "Enabled" | "Pending" | "Expired" | "Overruled" | "Error" | "Error_Misconfigured";
+
+/** 9999-12-31T23:59:59Z: the expiry of a rule that has none. */
+export const NEVER = Date.UTC(9999, 11, 31, 23, 59, 59);
+export const MAX_RULES = 1000;
+
+/** One row, typed. Times are milliseconds since 1970. */
+export interface Rule {
+  /** Instance number of the row. */
+  readonly id: number;
+  readonly enable: boolean;
+  readonly action: RuleAction;
+  readonly origin: RuleOrigin;
+  /** Endpoint id of who made it; empty for the system's own. */
+  readonly creator: string;
+  /** An empty list means no device at all. */
+  readonly macs: readonly number[] | "*";
+  /** Empty lists mean no destination at all. */
+  readonly destinations: Destinations | "*";
+  /** IANA number; −1 any. */
+  readonly protocol: number;
+  /** Of the peer; empty: any. */
+  readonly ports: readonly PortRange[];
+  readonly initiator: Initiator;
+  /** Reference to a Schedule row; empty: always. */
+  readonly schedule: string;
+  readonly creation: number;
+  readonly expiry: number;
+  readonly reason: string;
+}
+
+export interface RuleState {
+  readonly status: RuleStatus;
+  /** In words; empty when the status says it all. */
+  readonly reason: string;
+  /** The rules that decide instead of this one, when Overruled. */
+  readonly overruledBy: readonly number[];
+}
+
+export interface RuleHits {
+  readonly packets: number;
+  readonly bytes: number;
+  /** When a hit was last noticed; 0: never. */
+  readonly lastHit: number;
+}
+
+/** A rule with the defaults of the data model; only the id has none. */
+export function newRule(fields: Partial<Rule> & { readonly id: number }): Rule {
+  return {
+    enable: false,
+    action: "Block",
+    origin: "Controller",
+    creator: "",
+    macs: [],
+    destinations: { prefixes: [], domains: [], lists: [] },
+    protocol: -1,
+    ports: [],
+    initiator: "Any",
+    schedule: "",
+    creation: 0,
+    expiry: NEVER,
+    reason: "",
+    ...fields,
+  };
+}
+
+/** Equal for two rules of which the second Add is refused (7025). The order of a list's members does not matter. */
+export function functionalKey(rule: Rule): string {
+  const { macs, destinations, ports } = allTexts(rule);
+  return JSON.stringify([
+    rule.creator,
+    rule.action,
+    macs.sort(),
+    destinations.sort(),
+    rule.protocol,
+    ports.sort(),
+    rule.initiator,
+    rule.schedule,
+  ]);
+}
+
+/** What the book needs of the home. */
+export interface RuleBookOptions {
+  readonly clock: Clock;
+  readonly authority: Authority;
+  /** What a reference to a `.List.{i}.` holds; `undefined` while there is no such list. */
+  readonly lists?: ListResolver;
+}
+
+interface Row {
+  rule: Rule;
+  key: string;
+  packets: number;
+  bytes: number;
+  lastHit: number;
+  /** What the enforcer said last, to tell its differences from its totals. */
+  seenPackets: number;
+  seenBytes: number;
+}
+
+/**
+ * All rules. Changes are synchronous and make a new `version`; a reconciler applies `policy()` and reports back with
+ * `applied(version, report)`, until when a changed rule is Pending.
+ */
+export class RuleBook {
+  readonly #options: RuleBookOptions;
+  readonly #rows = new Map<number, Row>();
+  readonly #byKey = new Map<string, Set<number>>();
+  readonly #changedAt = new Map<number, number>();
+  readonly #listeners = new Set<() => void>();
+  #version = 0;
+  #appliedVersion = 0;
+  #refused: ReadonlyMap<number, string> = new Map();
+  #overruled: { version: number; at: number; by: ReadonlyMap<number, readonly number[]> } | undefined;
+  #nextExpiry = Infinity;
+
+  constructor(options: RuleBookOptions) {
+    this.#options = options;
+  }
+
+  /** Counts changes of what the policy may depend on. */
+  get version(): number {
+    return this.#version;
+  }
+
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  /** When the next rule expires, in milliseconds since 1970; Infinity: none does. */
+  get nextExpiry(): number {
+    return this.#nextExpiry;
+  }
+
+  /** Called after each change, synchronously; returns how to stop. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /** Adds a rule or replaces the one of its id. `hits` restores counters that were kept over a restart. */
+  put(rule: Rule, hits?: RuleHits): void {
+    const existing = this.#rows.get(rule.id);
+    const key = functionalKey(rule);
+    if (existing) this.#forgetKey(existing);
+    const row = existing ?? { rule, key, packets: 0, bytes: 0, lastHit: 0, seenPackets: 0, seenBytes: 0 };
+    row.rule = rule;
+    row.key = key;
+    if (hits) Object.assign(row, { packets: hits.packets, bytes: hits.bytes, lastHit: hits.lastHit });
+    this.#rows.set(rule.id, row);
+    const sameKey = this.#byKey.get(key);
+    if (sameKey) sameKey.add(rule.id);
+    else this.#byKey.set(key, new Set([rule.id]));
+    this.#changed(rule.id);
+  }
+
+  /** Forgets a rule; whether there was one. */
+  remove(id: number): boolean {
+    const row = this.#rows.get(id);
+    if (!row) return false;
+    this.#rows.delete(id);
+    this.#forgetKey(row);
+    this.#changed(id);
+    this.#changedAt.delete(id);
+    return true;
+  }
+
+  get(id: number): Rule | undefined {
+    return this.#rows.get(id)?.rule;
+  }
+
+  /** All rules in the order of their ids. */
+  list(): Rule[] {
+    return [...this.#rows.values()].map((row) => row.rule).sort((a, b) => a.id - b.id);
+  }
+
+  /** The id of another rule with the same functional key, if one exists: the lowest. */
+  duplicateOf(rule: Rule): number | undefined {
+    const others = [...(this.#byKey.get(functionalKey(rule)) ?? [])].filter((id) => id !== rule.id);
+    return others.length === 0 ? undefined : Math.min(...others);
+  }
+
+  /** All rules in force, resolved by tier. */
+  policy(): Policy {
+    return resolvePolicy(this.list(), this.#options.authority, this.#options.clock.now(), this.#options.lists);
+  }
+
+  /** Tells the book what an enforcer made of the policy of `version`. */
+  applied(version: number, report: ApplyReport): void {
+    this.#appliedVersion = Math.max(this.#appliedVersion, version);
+    this.#refused = report.refused;
+    for (const [id, changed] of this.#changedAt) if (changed <= this.#appliedVersion) this.#changedAt.delete(id);
+  }
+
+  /** Whether rules expired since the last change or call, so that the policy is to be applied again. */
+  expire(): boolean {
+    if (this.#options.clock.now() < this.#nextExpiry) return false;
+    this.#changed(undefined);
+    return true;
+  }
+
+  /** Lists that rules refer to have changed. */
+  listsChanged(): void {
+    this.#changed(undefined);
+  }
+
+  state(id: number): RuleState {
+    const rule = this.#rows.get(id)?.rule;
+    if (!rule) throw new RangeError(`no rule ${id}`);
+    const state = (status: RuleStatus, reason = "", overruledBy: readonly number[] = []) => ({
+      status,
+      reason,
+      overruledBy,
+    });
+    if (!rule.enable) return state("Disabled");
+    const now = this.#options.clock.now();
+    if (rule.expiry <= now) return state("Expired", `Expired at ${new Date(rule.expiry).toISOString()}.`);
+    const wrong = misconfiguration(rule, this.#options.lists);
+    if (wrong !== undefined) return state("Error_Misconfigured", wrong);
+    const refused = this.#refused.get(id);
+    const pending = this.#changedAt.has(id);
+    if (refused !== undefined && !pending) return state("Error", refused);
+    if (pending && rule.action !== "Ignore") return state("Pending", "Not yet in force.");
+    const by = this.#overruledRules(now).get(id);
+    if (by) return state("Overruled", `Rule ${by.join(", ")} decides instead, for all that this rule covers.`, by);
+    return state("Enabled");
+  }
+
+  /** Whether a rule is in force at this moment: enabled, not expired, well-formed. */
+  inForce(id: number): boolean {
+    const rule = this.#rows.get(id)?.rule;
+    return rule !== undefined && isInForce(rule, this.#options.clock.now(), this.#options.lists);
+  }
+
+  hits(id: number): RuleHits {
+    const row = this.#rows.get(id);
+    if (!row) throw new RangeError(`no rule ${id}`);
+    return { packets: row.packets, bytes: row.bytes, lastHit: row.lastHit };
+  }
+
+  /**
+   * Adds what an enforcer counted since the last call. Its totals are monotone while it lives; a total that fell is a new
+   * enforcer's and counts whole. Returns the ids whose hits rose.
+   */
+  count(hits: Hits): number[] {
+    const risen: number[] = [];
+    const now = this.#options.clock.now();
+    for (const [id, total] of hits.rules) {
+      const row = this.#rows.get(id);
+      if (!row) continue;
+      const fell = total.packets < row.seenPackets || total.bytes < row.seenBytes;
+      const packets = fell ? total.packets : total.packets - row.seenPackets;
+      const bytes = fell ? total.bytes : total.bytes - row.seenBytes;
+      row.seenPackets = total.packets;
+      row.seenBytes = total.bytes;
+      if (packets === 0 && bytes === 0) continue;
+      row.packets += packets;
+      row.bytes += bytes;
+      row.lastHit = now;
+      risen.push(id);
+    }
+    return risen;
+  }
+
+  #overruledRules(now: number): ReadonlyMap<number, readonly number[]> {
+    const known = this.#overruled;
+    if (known?.version === this.#version && now < this.#nextExpiry) return known.by;
+    const by = overruled(this.policy());
+    this.#overruled = { version: this.#version, at: now, by };
+    return by;
+  }
+
+  #forgetKey(row: Row): void {
+    const sameKey = this.#byKey.get(row.key);
+    sameKey?.delete(row.rule.id);
+    if (sameKey?.size === 0) this.#byKey.delete(row.key);
+  }
+
+  #changed(id: number | undefined): void {
+    this.#version++;
+    if (id !== undefined) this.#changedAt.set(id, this.#version);
+    const now = this.#options.clock.now();
+    this.#nextExpiry = Infinity;
+    for (const { rule } of this.#rows.values())
+      if (rule.enable && rule.expiry > now && rule.expiry < this.#nextExpiry) this.#nextExpiry = rule.expiry;
+    if (this.#nextExpiry === NEVER) this.#nextExpiry = Infinity;
+    for (const listener of this.#listeners) listener();
+  }
+}
