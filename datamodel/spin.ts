@@ -1,0 +1,282 @@
+/**
+ * `Device.X_SPIN.`: what an operator can read, set, run and be told. One line a parameter. The manual and the XML are
+ * printed from here.
+ */
+import { argument, command, counter, event, object, readOnly, readWrite, writeOnce } from "./schema.ts";
+import { addressList, destinationList, ipAddress, macAddress, macAddressList, nameList, portList } from "./types.ts";
+import {
+  alias,
+  boolean,
+  dateTime,
+  enumeration,
+  int,
+  list,
+  NEVER,
+  statsCounter64,
+  string,
+  unsignedInt,
+  unsignedLong,
+} from "./values.ts";
+
+/** A vendor renames the whole model here, e.g. to `Device.X_00005E_SPIN.` (letters, digits and `_` only). */
+export const ROOT = "Device.X_SPIN.";
+
+const bitRate = unsignedLong({ units: "bits per second" });
+const seconds = (range: { min?: number; max?: number } = {}) => unsignedInt({ ...range, units: "seconds" });
+
+export const Spin = object(ROOT, {
+  description:
+    "Security and Privacy for In-home Networks: what the home's devices do on the network, and what they may not.",
+  params: {
+    Enable: readWrite(
+      boolean,
+      "Capture and analyse traffic. When false, both stop; rules of Origin User stay in force.",
+      { default: true },
+    ),
+    Status: readOnly(enumeration("Disabled", "Starting", "Running", "Degraded", "Error"), "State of the whole."),
+    StatusReason: readOnly(string({ maxLength: 1024 }), "Why Status is not Running, in words; empty while it is."),
+    Version: readOnly(string({ maxLength: 64 }), "Version of spin-usp."),
+    CounterAccuracy: readOnly(
+      enumeration("Exact", "Estimated", "Partial"),
+      "Estimated after events were lost and recovered by a dump; Partial while flow offload hides counters.",
+    ),
+    Authority: readOnly(
+      enumeration("Resident", "Operator"),
+      "Who wins when resident and operator both made a rule. Set by the firmware's configuration.",
+    ),
+    NewDevicePolicy: readWrite(enumeration("Allow", "Quarantine"), "What a device that was never seen before may do."),
+    PrivacyLevel: readWrite(
+      enumeration("Summary", "Devices", "Destinations"),
+      "What controllers may see: totals alone, devices and their counters, or also whom they talk to. Not above PrivacyCeiling.",
+      { default: "Devices" },
+    ),
+    PrivacyCeiling: readWrite(
+      enumeration("Summary", "Devices", "Destinations"),
+      "The most that PrivacyLevel may show. The resident's alone to write.",
+      { default: "Devices" },
+    ),
+  },
+  commands: {
+    "Query()": command("sync", "Reads the flow log, newest first, page by page.", {
+      input: {
+        Kind: argument(enumeration("Flows", "Destinations"), "What to list.", { mandatory: true }),
+        PhysAddress: argument(macAddress, "Of one device; all if left out."),
+        Since: argument(dateTime, "Only what was alive at or after this time."),
+        Until: argument(dateTime, "Only what was alive at or before this time."),
+        Destination: argument(string({ maxLength: 260 }), "An address, a prefix, or a domain with its subdomains."),
+        Limit: argument(unsignedInt({ min: 1, max: 500 }), "Most rows of one answer.", { default: 100 }),
+        Cursor: argument(string({ maxLength: 256 }), "NextCursor of the page before."),
+      },
+      output: {
+        NextCursor: argument(string(), "Where the next page begins; empty after the last."),
+        Truncated: argument(boolean, "Whether more rows follow."),
+      },
+      rows: {
+        Row: {
+          Start: argument(dateTime, "When the flow began (Flows)."),
+          End: argument(dateTime, "When it ended; unknown time while it lives (Flows)."),
+          PhysAddress: argument(macAddress, "The device."),
+          Initiator: argument(string(), "Device or Peer: who began (Flows)."),
+          Address: argument(ipAddress, "The peer.", { secured: true }),
+          Port: argument(unsignedInt({ max: 65535 }), "Port that the initiator addressed."),
+          Protocol: argument(unsignedInt({ max: 255 }), "IANA protocol number."),
+          Domain: argument(string(), "Name that the device had asked for.", { secured: true }),
+          BytesSent: argument(statsCounter64, "Towards the peer."),
+          BytesReceived: argument(statsCounter64, "From the peer."),
+          PacketsSent: argument(statsCounter64, "Towards the peer."),
+          PacketsReceived: argument(statsCounter64, "From the peer."),
+          Flows: argument(statsCounter64, "Flows summed up in the row (Destinations)."),
+          FirstSeen: argument(dateTime, "First flow (Destinations)."),
+          LastSeen: argument(dateTime, "Last flow (Destinations)."),
+          Blocked: argument(boolean, "Whether a rule in force blocks it (Destinations)."),
+        },
+      },
+    }),
+  },
+  events: {
+    "DeviceDiscovered!": event("A device was seen for the first time.", {
+      Device: argument(string(), "Path of its row."),
+      PhysAddress: argument(macAddress, "Its hardware address."),
+      HostName: argument(string(), "The name it gave, if known already."),
+    }),
+  },
+});
+
+export const SpinSummary = object(`${ROOT}Summary.`, {
+  description: "The home in figures.",
+  params: {
+    DeviceCount: readOnly(unsignedInt(), "Devices known."),
+    ActiveDeviceCount: readOnly(unsignedInt(), "Devices that sent something by themselves in the last 5 minutes.", {
+      valueChange: false,
+    }),
+    BlockedDeviceCount: readOnly(unsignedInt(), "Devices of which all traffic is blocked."),
+    RuleHash: readOnly(
+      string({ maxLength: 64 }),
+      "SHA-256, in hex, over the rules in force in canonical order: drift across a fleet shows in one leaf.",
+    ),
+    BytesSent: counter(statsCounter64, "Towards the Internet, IP header included."),
+    BytesReceived: counter(statsCounter64, "From the Internet, IP header included."),
+    PacketsSent: counter(statsCounter64, "Towards the Internet."),
+    PacketsReceived: counter(statsCounter64, "From the Internet."),
+    ActiveFlowCount: counter(unsignedInt(), "Flows that live."),
+    DNSQueryCount: counter(statsCounter64, "DNS questions asked."),
+    BlockedPackets: counter(statsCounter64, "Packets dropped or rejected by rules."),
+    BlockedBytes: counter(statsCounter64, "Bytes of those packets."),
+  },
+});
+
+export const SpinCapture = object(`${ROOT}Capture.`, {
+  description: "How traffic is observed.",
+  params: {
+    Enable: readWrite(boolean, "Observe traffic.", { default: true }),
+    Interfaces: readWrite(
+      list(string({ maxLength: 15, pattern: "[A-Za-z0-9_.@-]+" }), { maxItems: 16 }),
+      "The LAN side. Empty: found from routes and bridges.",
+    ),
+    CounterInterval: readWrite(
+      seconds({ min: 1, max: 60 }),
+      "How old a counter may be. Each reading costs about 60 ms of CPU for 10,000 flows (measured on x86-64).",
+      { default: 5 },
+    ),
+    Status: readOnly(enumeration("Disabled", "Starting", "Running", "Degraded", "Error"), "State of the capture."),
+    FlowCount: counter(unsignedInt(), "Flows in the table."),
+    EventsReceived: counter(statsCounter64, "Flow events taken from the kernel."),
+    EventsLost: counter(statsCounter64, "Times that the kernel's queue overran; each was recovered by a dump."),
+    Resyncs: counter(statsCounter64, "Dumps made to recover."),
+    DNSAnswers: counter(statsCounter64, "DNS answers read."),
+    DecodeErrors: counter(statsCounter64, "Messages that could not be read."),
+  },
+});
+
+export const SpinCaptureSource = object(`${ROOT}Capture.Source.{i}.`, {
+  description: "One source of observations.",
+  keys: [["Name"]],
+  params: {
+    Name: readOnly(string({ maxLength: 32 }), "conntrack, dns, neighbours, leases, network, pcap."),
+    Status: readOnly(enumeration("Disabled", "Starting", "Running", "Degraded", "Error"), "Its state."),
+    Backend: readOnly(string({ maxLength: 64 }), "helper, conntrack-tools, procfs, ip, file: where it gets them."),
+    Observations: counter(statsCounter64, "What it told."),
+    Lost: counter(statsCounter64, "What it missed."),
+    LastError: readOnly(string({ maxLength: 1024 }), "In words; empty if there was none."),
+  },
+});
+
+export const SpinDevice = object(`${ROOT}Device.{i}.`, {
+  description:
+    "A device of the home: a MAC address on the LAN side. Made by the agent; deleting the row forgets the device.",
+  keys: [["PhysAddress"], ["Alias"]],
+  rows: "delete",
+  params: {
+    Alias: writeOnce(alias, "Alias of the row."),
+    PhysAddress: readOnly(macAddress, "Hardware address; identifies the device."),
+    Randomized: readOnly(boolean, "The hardware address is locally administered, as privacy features choose it."),
+    Name: readWrite(string({ maxLength: 64 }), "Name that the resident or the operator gave it."),
+    HostName: readOnly(string({ maxLength: 255 }), "Name that the device gave to DHCP."),
+    Vendor: readOnly(string({ maxLength: 128 }), "Owner of the hardware address's prefix."),
+    IPv4Address: readOnly(addressList, "Its IPv4 addresses, the most recently confirmed first."),
+    IPv6Address: readOnly(addressList, "Its IPv6 addresses, the most recently confirmed first."),
+    Interface: readOnly(string({ maxLength: 64 }), "LAN interface it was last seen on."),
+    FirstSeen: readOnly(dateTime, "When it was first seen."),
+    LastSeen: readOnly(dateTime, "When it last showed itself.", { valueChange: false }),
+    Active: readOnly(
+      boolean,
+      "It sent something by itself in the last 5 minutes; retries against a block do not count.",
+    ),
+    Blocked: readOnly(boolean, "A rule in force blocks all of its traffic."),
+    TopDestinations: readOnly(nameList, "The five with most bytes in 24 hours, by name where one is known.", {
+      secured: true,
+      valueChange: false,
+    }),
+  },
+  commands: {
+    "Block()": command("sync", "Blocks all of the device's traffic by a rule of the caller's.", {
+      input: {
+        Duration: argument(seconds({ max: 315360000 }), "How long; 0: until it is unblocked.", { default: 0 }),
+        Reason: argument(string({ maxLength: 256 }), "Why, for whoever reads the rule."),
+      },
+      output: { Rule: argument(string(), "Path of the rule.") },
+    }),
+    "Unblock()": command("sync", "Removes the caller's rules that block all of this device's traffic.", {
+      output: {
+        Blocked: argument(boolean, "Whether something still blocks it."),
+        Rules: argument(list(string()), "Paths of the rules that still do."),
+        Origins: argument(list(string()), "Whose each of them is: User, Controller or System."),
+      },
+    }),
+  },
+});
+
+export const SpinDeviceStats = object(`${ROOT}Device.{i}.Stats.`, {
+  description:
+    "Counters since the device was first seen. Sent is towards the Internet, as seen from the device. Bytes are those of IP packets, header included. Never reset; blocked traffic counts apart and only there.",
+  params: {
+    BytesSent: counter(statsCounter64, "Towards the Internet."),
+    BytesReceived: counter(statsCounter64, "From the Internet."),
+    PacketsSent: counter(statsCounter64, "Towards the Internet."),
+    PacketsReceived: counter(statsCounter64, "From the Internet."),
+    LocalBytesSent: counter(statsCounter64, "To the gateway and other home devices."),
+    LocalBytesReceived: counter(statsCounter64, "From the gateway and other home devices."),
+    FlowsOpened: counter(statsCounter64, "Flows that the device began."),
+    ActiveFlowCount: counter(unsignedInt(), "Flows that live."),
+    DNSQueryCount: counter(statsCounter64, "DNS questions it asked."),
+    BlockedPackets: counter(statsCounter64, "Packets from or to it, dropped or rejected by rules."),
+    BlockedBytes: counter(statsCounter64, "Bytes of those packets."),
+    BytesSentRate: counter(bitRate, "Mean over the last 10 s."),
+    BytesReceivedRate: counter(bitRate, "Mean over the last 10 s."),
+  },
+});
+
+export const SpinRule = object(`${ROOT}Rule.{i}.`, {
+  description:
+    "What anybody asked for. Inside a tier (User, Controller, System; whose comes first is Authority's to say) Allow beats Block and Reject.",
+  keys: [["Alias"]],
+  functionalKeys: [["Creator", "Action", "MACAddressList", "DestinationList", "Protocol", "PortList", "Initiator"]],
+  rows: "add-delete",
+  maxRows: 1000,
+  params: {
+    Alias: writeOnce(alias, "Alias of the row."),
+    Enable: readWrite(boolean, "Whether the rule is meant to work."),
+    Status: readOnly(
+      enumeration("Disabled", "Enabled", "Pending", "Expired", "Overruled", "Error", "Error_Misconfigured"),
+      "Whether it works.",
+    ),
+    StatusReason: readOnly(string({ maxLength: 1024 }), "Why not, or with what limits, in words."),
+    Action: readWrite(
+      enumeration("Block", "Reject", "Allow", "Ignore", "Count"),
+      "Reject tells the sender; Ignore only hides from reports; Count is a dry run.",
+    ),
+    Origin: writeOnce(
+      enumeration("Controller", "User", "System"),
+      "On whose behalf. User only from the resident's role.",
+      {
+        default: "Controller",
+      },
+    ),
+    Creator: readOnly(string({ maxLength: 256 }), "Endpoint id of who made it; empty for the agent."),
+    MACAddressList: readWrite(macAddressList, "The devices, or * for all. Empty: the rule has no effect."),
+    DestinationList: readWrite(
+      destinationList,
+      "Addresses, prefixes, domains with their subdomains, or * for all. Empty: the rule has no effect.",
+      { secured: true },
+    ),
+    Protocol: readWrite(int({ min: -1, max: 255 }), "IANA protocol number; -1: any.", { default: -1 }),
+    PortList: readWrite(portList, "Ports of the peer, like 443,8000-8010. Empty: any."),
+    Initiator: readWrite(enumeration("Any", "Device", "Peer"), "Only flows that this side began."),
+    CreationDate: readOnly(dateTime, "When the row was made."),
+    ExpiryDate: readWrite(dateTime, "When the rule ends by itself.", { default: NEVER }),
+    Reason: readWrite(string({ maxLength: 256 }), "Why, for whoever reads the rule."),
+    HitPackets: counter(statsCounter64, "Packets that it decided."),
+    HitBytes: counter(statsCounter64, "Bytes of those packets."),
+    LastHit: counter(dateTime, "When it last decided one."),
+  },
+});
+
+export const spinObjects = [
+  Spin,
+  SpinSummary,
+  SpinCapture,
+  SpinCaptureSource,
+  SpinDevice,
+  SpinDeviceStats,
+  SpinRule,
+] as const;
