@@ -5,7 +5,7 @@
 import { inPrefix, printMac, printPrefix } from "../lib/address.ts";
 import type { Prefix } from "../lib/address.ts";
 import { PORT_PROTOCOLS, isUnderDomain, isWholeFamily, prefixFamily } from "./rule-values.ts";
-import type { Rule, RuleOrigin } from "./rules.ts";
+import type { Rule, RuleOrigin } from "./rule-values.ts";
 import type { Policy, PolicyRule } from "./ruleset.ts";
 
 /** Who wins when both made a rule: firmware configuration. */

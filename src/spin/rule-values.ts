@@ -1,9 +1,10 @@
 /**
- * The values of a rule's lists: text ⇄ typed, member by member. Text is canonical, because keys and searches compare
+ * A rule, typed, and the values of its lists: text ⇄ typed, member by member. Text is canonical, because keys and searches compare
  * strings; a refusal says in words what was wrong, for the error that a controller gets.
  */
 import { isIPv4, parseMac, parsePrefix, printMac, printPrefix } from "../lib/address.ts";
 import type { Prefix } from "../lib/address.ts";
+import type { Initiator } from "./ruleset.ts";
 
 /** A value with its canonical text, or why the text is none. */
 export type Parsed<T> = { readonly value: T; readonly text: string } | { readonly error: string };
@@ -19,6 +20,57 @@ export interface Destinations {
   /** Lower-case, without the final dot; each stands for itself and its subdomains. */
   readonly domains: readonly string[];
   readonly lists: readonly string[];
+}
+
+export type RuleAction = "Block" | "Reject" | "Allow" | "Ignore" | "Count";
+export type RuleOrigin = "User" | "Controller" | "System";
+
+/** 9999-12-31T23:59:59Z: the expiry of a rule that has none. */
+export const NEVER = Date.UTC(9999, 11, 31, 23, 59, 59);
+
+/** One row, typed. Times are milliseconds since 1970. */
+export interface Rule {
+  /** Instance number of the row. */
+  readonly id: number;
+  readonly enable: boolean;
+  readonly action: RuleAction;
+  readonly origin: RuleOrigin;
+  /** Endpoint id of who made it; empty for the system's own. */
+  readonly creator: string;
+  /** An empty list means no device at all. */
+  readonly macs: readonly number[] | "*";
+  /** Empty lists mean no destination at all. */
+  readonly destinations: Destinations | "*";
+  /** IANA number; −1 any. */
+  readonly protocol: number;
+  /** Of the peer; empty: any. */
+  readonly ports: readonly PortRange[];
+  readonly initiator: Initiator;
+  /** Reference to a Schedule row; empty: always. */
+  readonly schedule: string;
+  readonly creation: number;
+  readonly expiry: number;
+  readonly reason: string;
+}
+
+/** A rule with the defaults of the data model; only the id has none. */
+export function newRule(fields: Partial<Rule> & { readonly id: number }): Rule {
+  return {
+    enable: false,
+    action: "Block",
+    origin: "Controller",
+    creator: "",
+    macs: [],
+    destinations: { prefixes: [], domains: [], lists: [] },
+    protocol: -1,
+    ports: [],
+    initiator: "Any",
+    schedule: "",
+    creation: 0,
+    expiry: NEVER,
+    reason: "",
+    ...fields,
+  };
 }
 
 type Destination =

@@ -5,41 +5,15 @@
 import type { Clock } from "../lib/clock.ts";
 import { allTexts, isInForce, misconfiguration, overruled, resolvePolicy } from "./policy.ts";
 import type { Authority, ListResolver } from "./policy.ts";
-import type { Destinations, PortRange } from "./rule-values.ts";
-import type { ApplyReport, Hits, Initiator, Policy } from "./ruleset.ts";
+import { NEVER } from "./rule-values.ts";
+import type { Rule } from "./rule-values.ts";
+import type { ApplyReport, Hits, Policy } from "./ruleset.ts";
 
-export type RuleAction = "Block" | "Reject" | "Allow" | "Ignore" | "Count";
-export type RuleOrigin = "User" | "Controller" | "System";
-export type RuleStatus = "Disabled" | "Enabled" | "Pending" | "Expired" | "Overruled" | "Error" | "Error_Misconfigured";
+export { NEVER, newRule } from "./rule-values.ts";
+export type { Rule, RuleAction, RuleOrigin } from "./rule-values.ts";
 
-/** 9999-12-31T23:59:59Z: the expiry of a rule that has none. */
-export const NEVER = Date.UTC(9999, 11, 31, 23, 59, 59);
 export const MAX_RULES = 1000;
-
-/** One row, typed. Times are milliseconds since 1970. */
-export interface Rule {
-  /** Instance number of the row. */
-  readonly id: number;
-  readonly enable: boolean;
-  readonly action: RuleAction;
-  readonly origin: RuleOrigin;
-  /** Endpoint id of who made it; empty for the system's own. */
-  readonly creator: string;
-  /** An empty list means no device at all. */
-  readonly macs: readonly number[] | "*";
-  /** Empty lists mean no destination at all. */
-  readonly destinations: Destinations | "*";
-  /** IANA number; −1 any. */
-  readonly protocol: number;
-  /** Of the peer; empty: any. */
-  readonly ports: readonly PortRange[];
-  readonly initiator: Initiator;
-  /** Reference to a Schedule row; empty: always. */
-  readonly schedule: string;
-  readonly creation: number;
-  readonly expiry: number;
-  readonly reason: string;
-}
+export type RuleStatus = "Disabled" | "Enabled" | "Pending" | "Expired" | "Overruled" | "Error" | "Error_Misconfigured";
 
 export interface RuleState {
   readonly status: RuleStatus;
@@ -54,26 +28,6 @@ export interface RuleHits {
   readonly bytes: number;
   /** When a hit was last noticed; 0: never. */
   readonly lastHit: number;
-}
-
-/** A rule with the defaults of the data model; only the id has none. */
-export function newRule(fields: Partial<Rule> & { readonly id: number }): Rule {
-  return {
-    enable: false,
-    action: "Block",
-    origin: "Controller",
-    creator: "",
-    macs: [],
-    destinations: { prefixes: [], domains: [], lists: [] },
-    protocol: -1,
-    ports: [],
-    initiator: "Any",
-    schedule: "",
-    creation: 0,
-    expiry: NEVER,
-    reason: "",
-    ...fields,
-  };
 }
 
 /** Equal for two rules of which the second Add is refused (7025). The order of a list's members does not matter. */
@@ -154,6 +108,7 @@ export class RuleBook {
   put(rule: Rule, hits?: RuleHits): void {
     const existing = this.#rows.get(rule.id);
     const key = functionalKey(rule);
+    const sameEffect = existing !== undefined && existing.key === key && hasSameEffect(existing.rule, rule);
     if (existing) this.#forgetKey(existing);
     const row = existing ?? { rule, key, packets: 0, bytes: 0, lastHit: 0, seenPackets: 0, seenBytes: 0 };
     row.rule = rule;
@@ -163,7 +118,7 @@ export class RuleBook {
     const sameKey = this.#byKey.get(key);
     if (sameKey) sameKey.add(rule.id);
     else this.#byKey.set(key, new Set([rule.id]));
-    this.#changed(rule.id);
+    if (!sameEffect) this.#changed(rule.id);
   }
 
   /** Forgets a rule; whether there was one. */
@@ -298,4 +253,9 @@ export class RuleBook {
     if (this.#nextExpiry === NEVER) this.#nextExpiry = Infinity;
     for (const listener of this.#listeners) listener();
   }
+}
+
+/** Whether two rules of equal keys are in force at the same times and in the same tier. */
+function hasSameEffect(a: Rule, b: Rule): boolean {
+  return a.enable === b.enable && a.origin === b.origin && a.expiry === b.expiry;
 }
