@@ -2,15 +2,7 @@
  * Deleting conntrack entries (linux/netfilter/nfnetlink_conntrack.h). The rows of events and dumps are decoded in
  * src/capture/conntrack-rows.ts, straight into the columns that the capture hands on.
  */
-import {
-  attributeEnd,
-  eachMessage,
-  Family,
-  findAttribute,
-  MessageFlag,
-  MessageWriter,
-  u32be,
-} from "./messages.ts";
+import { attributeEnd, eachMessage, Family, findAttribute, MessageFlag, MessageWriter, u32be } from "./messages.ts";
 import { addressField, portField, protocolField } from "./nftables-messages.ts";
 
 export const ConntrackMessage = { New: 0x100, Get: 0x101, Delete: 0x102 } as const;
@@ -146,5 +138,5 @@ function putAddress(bytes: Uint8Array, from: number, width: number, addresses: U
 }
 
 function beginDelete(family: number): MessageWriter {
-  return new MessageWriter().begin(ConntrackMessage.Delete, MessageFlag.Request | MessageFlag.Ack, family);
+  return new MessageWriter().begin(ConntrackMessage.Delete, MessageFlag.Request, family);
 }
