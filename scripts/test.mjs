@@ -74,15 +74,13 @@ function jest() {
     for (const { status, fullName } of suite.assertionResults) {
       if (status === "passed") passed.push(fullName);
       else if (status === "failed") failed.push(`${file}: ${fullName}`);
-      else
-        skipped.push(`${file}: ${fullName}${/skipped: |\(needs |\[needs /.test(fullName) ? "" : " (gives no reason)"}`);
+      else skipped.push(`${file}: ${fullName}${/skipped: |needs /i.test(fullName) ? "" : " (gives no reason)"}`);
     }
   }
   if (passed.length + failed.length + skipped.length === 0) failed.push("no test matches");
 }
 
 function firstLine(text) {
-  // eslint-disable-next-line no-control-regex
   const plain = text.replace(/\u001b\[[0-9;]*m/g, "");
   return (
     plain

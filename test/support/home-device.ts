@@ -149,11 +149,20 @@ export class HomeDevice {
 
   /** Takes the cable out and puts it back in: all state of the link, its neighbours and routes begins anew. */
   async replug(pauseMs = 200): Promise<void> {
-    await this.#ip("link del lan");
+    await this.unplug();
     await new Promise((done) => setTimeout(done, pauseMs));
+    await this.plug();
+  }
+
+  async unplug(): Promise<void> {
+    await this.#ip("link del lan");
+  }
+
+  async plug(): Promise<void> {
     await exec(undefined, "ip", ["-batch", "-"], { input: deviceLink(this.#gateway, this.#plan) });
     await exec(undefined, "ip", ["-n", this.#gateway, "-batch", "-"], { input: portLines(this.#plan).join("\n") });
     await traffic(this.namespace, ["offload", "lan"]);
+    await traffic(this.#gateway, ["offload", `port${this.#plan.index}`]);
     await this.#ip(deviceBatch({ ipv4: this.ipv4, ipv6: this.ipv6 }));
   }
 
@@ -162,9 +171,10 @@ export class HomeDevice {
     await traffic(this.namespace, ["arp", "lan", address, GATEWAY4, times]);
   }
 
-  /** Frames from hardware addresses that nobody has. */
-  async forgeMacs(count: number, perSecond: number): Promise<void> {
-    await traffic(this.namespace, ["macs", "lan", GATEWAY4, count, perSecond], (count / perSecond) * 1000 + 20_000);
+  /** Frames from hardware addresses that nobody has; `forgedMac(first)` and on. */
+  async forgeMacs(count: number, perSecond: number, first = 0): Promise<void> {
+    const args = ["macs", "lan", GATEWAY4, count, perSecond, first];
+    await traffic(this.namespace, args, (count / perSecond) * 1000 + 20_000);
   }
 
   /** What the device itself sent and got since the home came up, by peer and protocol; multicast and link-local left out. */
@@ -218,6 +228,11 @@ export function internetAddress(n: number, family: 4 | 6 = 4): string {
   return family === 4
     ? `${(INTERNET4[1] as string).slice(0, 6)}.${n >> 8}.${n & 255}`
     : `2001:db8:100:1::${(n + 1).toString(16)}`;
+}
+
+/** The hardware address that `forgeMacs` makes of a number. */
+export function forgedMac(n: number): string {
+  return `06:F0:${[24, 16, 8, 0].map((shift) => ((n >>> shift) & 255).toString(16).padStart(2, "0").toUpperCase()).join(":")}`;
 }
 
 export const GATEWAY = { 4: GATEWAY4, 6: GATEWAY6 } as const;

@@ -230,9 +230,9 @@ export function gatewayNames(): string {
   ].join("\n");
 }
 
-export function brokerConfig(folder: string, port: number, address: string): string {
+export function brokerConfig(folder: string, port: number): string {
   return [
-    `listener ${port} ${address}`,
+    `listener ${port} 0.0.0.0`,
     // The controller of a test is not in the Internet's namespace; a socket file is in all of them.
     `listener 0 ${folder}/broker.sock`,
     "allow_anonymous true",

@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HomeDevice, readSets } from "./home-device.ts";
 import * as network from "./home-network.ts";
-import { Mosquitto } from "./mosquitto.ts";
+import { HomeBroker } from "./home-broker.ts";
 import { type ExecOptions, type ExecResult, ended, exec, start, sweep, uniqueGroup } from "./namespace.ts";
 import { missing } from "./needs.ts";
 import { trafficTool } from "./traffic.ts";
@@ -41,7 +41,7 @@ export class Home {
   readonly folder: string;
   readonly #group: string;
   readonly #reaper: ChildProcess;
-  #broker: Mosquitto | undefined;
+  #broker: HomeBroker | undefined;
 
   private constructor(group: string, folder: string, plans: readonly network.DevicePlan[], reaper: ChildProcess) {
     this.#group = group;
@@ -75,7 +75,7 @@ export class Home {
     return device;
   }
 
-  get broker(): Mosquitto {
+  get broker(): HomeBroker {
     if (!this.#broker) throw new Error("the home has no broker: Home.up({ broker: true })");
     return this.#broker;
   }
@@ -168,7 +168,7 @@ export class Home {
     await config("gateway.conf", network.gatewayNames());
     const dnsmasq = (namespace: string, file: string) =>
       saying(start(namespace, "dnsmasq", ["-C", join(this.folder, file), "--log-facility=-"]), "started");
-    const broker = options.broker ? Mosquitto.start({ namespace: this.internet }) : undefined;
+    const broker = options.broker ? HomeBroker.start(this.internet) : undefined;
     const servers = [
       saying(start(this.internet, trafficTool(), ["serve"]), "ready"),
       dnsmasq(this.internet, "internet.conf"),

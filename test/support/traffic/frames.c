@@ -57,15 +57,15 @@ int arp_claim(int argc, char **argv) {
   return 0;
 }
 
-/* INTERFACE GATEWAY COUNT RATE: as many ARP requests, each from a hardware address that nobody has. */
+/* INTERFACE GATEWAY COUNT RATE FIRST: as many ARP requests, each from a hardware address that nobody has. */
 int forge_macs(int argc, char **argv) {
-  if (argc != 4) die("macs INTERFACE GATEWAY COUNT RATE");
+  if (argc != 5) die("macs INTERFACE GATEWAY COUNT RATE FIRST");
   uint8_t mac[6];
   int index = interface_of(argv[0], mac), fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
   in_addr_t gateway = inet_addr(argv[1]);
   uint64_t next = realtime_ns(), gap = 1000000000ULL / strtoul(argv[3], NULL, 10);
-  unsigned count = strtoul(argv[2], NULL, 10);
-  for (unsigned i = 0; i < count; i++, next += gap) {
+  unsigned first = strtoul(argv[4], NULL, 10), end = first + strtoul(argv[2], NULL, 10);
+  for (unsigned i = first; i < end; i++, next += gap) {
     uint8_t forged[6] = {0x06, 0xf0, i >> 24, i >> 16, i >> 8, i};
     send_arp(fd, index, ARPOP_REQUEST, forged, htonl(0xc0a84d00u + 100 + i % 150), gateway);
     sleep_until_ns(next);

@@ -257,7 +257,8 @@ static int stream(int argc, char **argv) {
       if (next_ask < now) next_ask = now;
     }
     struct pollfd ready = {fd, POLLIN, 0};
-    if (poll(&ready, 1, 1) == 1) {
+    int asks = !is_tcp && !is_push, pause = asks && next_ask > now ? (next_ask - now) / 1000000 + 1 : asks ? 0 : 20;
+    if (poll(&ready, 1, pause > 20 ? 20 : pause) == 1) {
       ssize_t got;
       while ((got = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT)) > 0)
         if (is_answer(kind, v4, got)) received++, last = realtime_ns();
