@@ -200,6 +200,20 @@ export class NetfilterHelper {
     await this.#request("ruleset", RequestKind.LoadRuleset, words());
   }
 
+  /**
+   * Calls `onChange` when somebody else changed a table of ours (or may have: after a loss or a restart), until the
+   * returned function is called. Not for what `transact` and `loadRuleset` do.
+   */
+  watchRuleset(onChange: () => void): () => void {
+    return this.subscribe({
+      kind: RequestKind.Ruleset,
+      payload: words(),
+      onMessages: onChange,
+      onLoss: onChange,
+      onError: (error) => this.#log.warn("changes of the ruleset go unseen", error),
+    });
+  }
+
   /** Sends one request; resolves with its Result, rejects with a NetlinkError or when the helper ends. */
   #request(
     what: string,
