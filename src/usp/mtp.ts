@@ -1,0 +1,59 @@
+/**
+ * PORT: how a row of `Device.LocalAgent.MTP.{i}.` becomes a Link. Backends live in src/mtp; who wires them gives the agent
+ * one function from row to connector.
+ */
+import type { RecordType } from "./codec.ts";
+import type { Link } from "./link.ts";
+import type { InstanceNode } from "../model/tree.ts";
+import type { Door, Protocol } from "./policy.ts";
+import type { RetryPolicy } from "./retry.ts";
+
+/** A live connection and what the agent has to say first on it. */
+export interface Connected {
+  readonly link: Link;
+  /** The MTP's own Connect Record: `{ $case: "mqttConnect", value: { version, subscribedTopic } }`. */
+  readonly connectRecord: RecordType;
+  /** Greatest Record that the other end takes, in bytes (MQTT 5 Maximum Packet Size less the packet's own). */
+  readonly maxRecordBytes?: number;
+  readonly door?: Door;
+}
+
+export interface MtpConnector {
+  readonly protocol: Protocol;
+  readonly retry: RetryPolicy;
+  /** Instance paths (final dot) below which a change of a writable parameter means: connect anew. The MTP row's own is implied. */
+  readonly watches: readonly string[];
+  /** Opens a connection; rejects with a reason for an operator. Aborting the signal gives up. */
+  connect(signal: AbortSignal): Promise<Connected>;
+}
+
+/** Of an enabled row; `undefined` where its settings can't make a connection (`Status` then is Error). */
+export type MtpFactory = (row: InstanceNode) => MtpConnector | undefined;
+
+export type MtpStatus = "Up" | "Down" | "Error";
+
+export interface MtpState {
+  readonly status: MtpStatus;
+  /** Why, in words; empty while Up. */
+  readonly reason: string;
+  /** Milliseconds since 1970 of the last change. */
+  readonly since: number;
+}
+
+/** What the objects layer shows as `LocalAgent.MTP.{i}.Status`; made before the tree, filled by the agent. */
+export class MtpStates {
+  readonly #states = new Map<string, MtpState>();
+
+  /** By the row's instance path, without final dot. */
+  of(path: string): MtpState {
+    return this.#states.get(path) ?? { status: "Down", reason: "never connected", since: 0 };
+  }
+
+  set(path: string, state: MtpState): void {
+    this.#states.set(path, state);
+  }
+
+  forget(path: string): void {
+    this.#states.delete(path);
+  }
+}

@@ -1,0 +1,39 @@
+/**
+ * PORT: what the objects layer adds to roles and permissions: rules that TR-181 has no row for. SPIN's PrivacyLevel,
+ * whose rows are whose, and which roles count on which door live behind it.
+ */
+import type { UspError } from "../lib/usp-error.ts";
+import type { Caller } from "../model/implementation.ts";
+import type { InstanceNode, SupportedObject, SupportedParam } from "../model/tree.ts";
+
+export interface ModelPolicy {
+  /** Whether the table's rows exist for the caller; if not, it reads as empty. */
+  rowsVisible(object: SupportedObject, caller: Caller): boolean;
+  /**
+   * Whether a secured value is shown to the caller; if not it reads as empty and never matches a search. `param` is
+   * absent for a secured argument of a command or an event.
+   */
+  securedVisible(node: InstanceNode, param: SupportedParam | undefined, caller: Caller): boolean;
+  /** Why the caller may not change or delete the row, beyond its permissions; `undefined` if it may. */
+  mayWriteRow(node: InstanceNode, caller: Caller): UspError | undefined;
+  /** Why the caller may not run the command there, beyond its permissions. */
+  mayOperate?(node: InstanceNode, command: string, caller: Caller): UspError | undefined;
+  /** Which of a controller's roles (by name) count on this door. Default: all. */
+  roleCounts?(role: string, door: Door): boolean;
+}
+
+/** Through what a Record came. */
+export interface Door {
+  readonly protocol: Protocol;
+  /** Whether the peer is on this machine: a Unix socket or loopback of ours. */
+  readonly local: boolean;
+}
+
+export type Protocol = "MQTT" | "STOMP" | "WebSocket" | "UDS";
+
+/** Nothing beyond roles and permissions. */
+export const NO_POLICY: ModelPolicy = {
+  rowsVisible: () => true,
+  securedVisible: (_node, _param, caller) => caller.mayReadSecured,
+  mayWriteRow: () => undefined,
+};

@@ -1,0 +1,21 @@
+/**
+ * When to try again: TR-369's back-off, one formula for notifications (R-NOT.1) and every MTP (R-MQTT.33, R-WS.20). The
+ * n-th wait is drawn from [m·k^(n-1), m·k^n), which spreads a fleet that lost its broker at one moment; from the tenth on
+ * the window stays.
+ */
+export interface RetryPolicy {
+  /** m, in milliseconds: ConnectRetryTime, USPNotifRetryMinimumWaitInterval. */
+  readonly minimumMs: number;
+  /** k: the multiplier parameters are this times 1000. */
+  readonly multiplier: number;
+  /** Nothing waits longer: ConnectRetryMaxInterval. */
+  readonly maximumMs: number;
+}
+
+const LAST_WINDOW = 10;
+
+/** Milliseconds before retry `attempt` (1 for the first). `random` is in [0, 1). */
+export function retryDelay({ minimumMs, multiplier, maximumMs }: RetryPolicy, attempt: number, random: number): number {
+  const from = minimumMs * multiplier ** (Math.min(Math.max(attempt, 1), LAST_WINDOW) - 1);
+  return Math.min(maximumMs, from + random * from * (multiplier - 1));
+}
