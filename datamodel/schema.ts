@@ -132,7 +132,7 @@ function param<T, A extends ParamAccess>(
   access: A,
   type: ValueType<T>,
   description: string,
-  options: ParamOptions<T>,
+  options: ParamOptions<NoInfer<T>>,
 ): Param<T, A> {
   return {
     type,
@@ -146,12 +146,12 @@ function param<T, A extends ParamAccess>(
   };
 }
 
-export const readOnly = <T>(type: ValueType<T>, description: string, options: ParamOptions<T> = {}) =>
+export const readOnly = <T>(type: ValueType<T>, description: string, options: ParamOptions<NoInfer<T>> = {}) =>
   param("readOnly", type, description, options);
-export const readWrite = <T>(type: ValueType<T>, description: string, options: ParamOptions<T> = {}) =>
+export const readWrite = <T>(type: ValueType<T>, description: string, options: ParamOptions<NoInfer<T>> = {}) =>
   param("readWrite", type, description, options);
 /** Writable once, at Add. GetSupportedDM reports it as READ_WRITE. */
-export const writeOnce = <T>(type: ValueType<T>, description: string, options: ParamOptions<T> = {}) =>
+export const writeOnce = <T>(type: ValueType<T>, description: string, options: ParamOptions<NoInfer<T>> = {}) =>
   param("writeOnce", type, description, options);
 
 /** A counter or a rate: read-only, and never notified. */
@@ -161,7 +161,7 @@ export const counter = <T>(type: ValueType<T>, description: string) =>
 export function argument<T>(
   type: ValueType<T>,
   description: string,
-  options: { mandatory?: boolean; secured?: boolean; default?: T } = {},
+  options: { mandatory?: boolean; secured?: boolean; default?: NoInfer<T> } = {},
 ): Argument<T> {
   return {
     type,
@@ -176,7 +176,11 @@ export function command<
   const I extends Arguments = Record<never, never>,
   const O extends Arguments = Record<never, never>,
   const R extends Rows = Record<never, never>,
->(mode: "sync" | "async", description: string, args: { input?: I; output?: O; rows?: R } = {}): Command<I, O, R> {
+>(
+  mode: "sync" | "async",
+  description: string,
+  args: { input?: I; output?: O; rows?: R } = {},
+): Command<NoInfer<I>, NoInfer<O>, NoInfer<R>> {
   return {
     mode,
     description,
@@ -203,8 +207,9 @@ export type OutputOf<A extends Arguments> = { readonly [K in keyof A]: ValueOf<A
 export type OutputsOf<C extends Command> = OutputOf<C["output"]> & {
   readonly [K in keyof C["rows"]]: readonly OutputOf<C["rows"][K]>[];
 };
+/** What a Set may change of a row that exists. */
 export type WritableNames<P extends Params> = {
-  [K in keyof P]: P[K] extends { readonly access: "readOnly" } ? never : K;
+  [K in keyof P]: P[K] extends { readonly access: "readWrite" } ? K : never;
 }[keyof P];
 
 /** The declared objects, sorted by path, each table's count added to the object above it. @throws Error on a gap. */

@@ -1,0 +1,29 @@
+/** What the objects of `Device.X_SPIN.` need of SPIN and of the program around it. */
+import type { Log } from "../lib/log.ts";
+import type { Persistence } from "../model/persistence.ts";
+import type { Source } from "../spin/observation.ts";
+import type { Authority } from "../spin/policy.ts";
+import type { RuleBook } from "../spin/rules.ts";
+import type { Home } from "../spin/types.ts";
+
+/** Settings of the capture that controllers may change while it runs. */
+export interface CaptureControl {
+  readonly sources: readonly Source[];
+  setEnabled(enabled: boolean): void;
+  /** Empty: found from routes and bridges. */
+  setInterfaces(names: readonly string[]): void;
+  setCounterInterval(seconds: number): void;
+}
+
+export interface SpinParts {
+  readonly home: Home & { readonly rules: RuleBook };
+  readonly capture: CaptureControl;
+  readonly persistence: Persistence | undefined;
+  readonly authority: Authority;
+  readonly version: string;
+  readonly log: Log;
+  /** What PrivacyLevel and PrivacyCeiling are before anybody writes them: firmware configuration. */
+  readonly privacy: { readonly level: PrivacyLevel; readonly ceiling: PrivacyLevel };
+}
+
+export type PrivacyLevel = "Summary" | "Devices" | "Destinations";

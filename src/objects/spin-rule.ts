@@ -1,0 +1,94 @@
+/** `Device.X_SPIN.Rule.{i}.`: rows that controllers own; what they come to is the RuleBook's. */
+import { ROOT, SpinRule } from "../../datamodel/spin.ts";
+import type { Values } from "../../datamodel/schema.ts";
+import { NEVER, UNKNOWN_TIME } from "../../datamodel/values.ts";
+import { UspError, UspErrorCode } from "../lib/usp-error.ts";
+import type { Caller, Implementation } from "../model/implementation.ts";
+import { table, type StoredRow } from "../model/table.ts";
+import type { Tree } from "../model/tree.ts";
+import { parseDestinationList, parseMacList, parsePortList, type Parsed } from "../spin/rule-values.ts";
+import type { Rule, RuleBook, RuleOrigin } from "../spin/rules.ts";
+import type { SpinParts } from "./home.ts";
+import { ROLE_AGENT, ROLE_RESIDENT } from "./privacy.ts";
+
+type RuleRow = StoredRow<Values<(typeof SpinRule)["params"]>>;
+
+export function spinRule({ home: { rules }, persistence }: SpinParts): Implementation {
+  return table(SpinRule, {
+    persistence,
+    initial: (caller) => ({
+      Creator: caller.endpointId,
+      CreationDate: Date.now(),
+      Origin: originOf(caller),
+    }),
+    computed: {
+      Status: ({ instance }) => stateOf(rules, instance).status,
+      StatusReason: ({ instance }) => stateOf(rules, instance).reason.slice(0, 1024),
+      HitPackets: ({ instance }) => hitsOf(rules, instance).packets,
+      HitBytes: ({ instance }) => hitsOf(rules, instance).bytes,
+      LastHit: ({ instance }) => hitsOf(rules, instance).lastHit || UNKNOWN_TIME,
+    },
+    validate: (row, { caller }) => {
+      const { Origin } = row.values;
+      if (Origin === "User" && !caller.roles.has(ROLE_RESIDENT) && !caller.roles.has(ROLE_AGENT))
+        throw new UspError(UspErrorCode.PermissionDenied, "Origin User is the resident's alone", "Origin");
+      if (Origin === "System" && !caller.roles.has(ROLE_AGENT))
+        throw new UspError(UspErrorCode.PermissionDenied, "Origin System is the agent's alone", "Origin");
+      const other = rules.duplicateOf(toRule(row));
+      if (other !== undefined)
+        throw new UspError(UspErrorCode.DuplicateUniqueKey, `${ROOT}Rule.${other}. says the same already`, "Action");
+    },
+    committed: ({ kind, row }) => {
+      if (kind === "removed") rules.remove(row.instance);
+      else rules.put(toRule(row));
+    },
+  });
+}
+
+function originOf({ roles }: Caller): RuleOrigin {
+  if (roles.has(ROLE_RESIDENT)) return "User";
+  return roles.has(ROLE_AGENT) ? "System" : "Controller";
+}
+
+/** Rows that were kept over a restart, into the book. Called once, when the tree stands. */
+export function restoreRules(tree: Tree, rules: RuleBook): void {
+  const object = tree.object(`${ROOT}Rule.`);
+  if (!object) return;
+  for (const node of tree.all(object)) rules.put(toRule(node.row as RuleRow));
+}
+
+/** @throws UspError 7012 where a list holds what its members alone do not show, e.g. `*` among others */
+function toRule({ instance, values }: RuleRow): Rule {
+  return {
+    id: instance,
+    enable: values.Enable,
+    action: values.Action,
+    origin: values.Origin,
+    creator: values.Creator,
+    macs: valueOf(parseMacList(values.MACAddressList.join(",")), "MACAddressList"),
+    destinations: valueOf(parseDestinationList(values.DestinationList.join(",")), "DestinationList"),
+    protocol: values.Protocol,
+    ports: valueOf(parsePortList(values.PortList.join(",")), "PortList"),
+    initiator: values.Initiator,
+    schedule: "",
+    creation: values.CreationDate,
+    // The Unknown Time is what a controller without a clock writes for "no expiry".
+    expiry: values.ExpiryDate === UNKNOWN_TIME ? NEVER : values.ExpiryDate,
+    reason: values.Reason,
+  };
+}
+
+function valueOf<T>(parsed: Parsed<T>, param: string): T {
+  if ("error" in parsed) throw new UspError(UspErrorCode.InvalidValue, `${param}: ${parsed.error}`, param);
+  return parsed.value;
+}
+
+/** A row that was added in a transaction not yet committed is not in the book. */
+function stateOf(rules: RuleBook, id: number) {
+  if (rules.get(id)) return rules.state(id);
+  return { status: "Pending" as const, reason: "Not yet in force." };
+}
+
+function hitsOf(rules: RuleBook, id: number) {
+  return rules.get(id) ? rules.hits(id) : { packets: 0, bytes: 0, lastHit: 0 };
+}
