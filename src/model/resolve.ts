@@ -4,7 +4,7 @@
  */
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import { compileComparison, type Comparison, type Expression } from "./expression.ts";
-import type { ParsedPath } from "./path.ts";
+import type { ParsedPath, Segment } from "./path.ts";
 import type { InstanceNode, SupportedObject, SupportedParam, Tree } from "./tree.ts";
 
 /** What the one who asks may see while a path is resolved. */
@@ -39,6 +39,7 @@ export const MAX_NODES = 250_000;
 export function resolve(tree: Tree, path: ParsedPath, viewer: Viewer = SEES_ALL): Resolved {
   const [first, ...rest] = path.segments;
   if (first?.kind !== "name" || first.name !== "Device") throw unsupported(path, "it does not start with Device.");
+  if (!path.isSearch) return walk(tree, path, viewer);
   let state: State = { object: tree.root, nodes: [tree.rootNode()], atTable: undefined };
   for (const segment of rest) {
     switch (segment.kind) {
@@ -72,6 +73,43 @@ export function resolve(tree: Tree, path: ParsedPath, viewer: Viewer = SEES_ALL)
   return { object, nodes: state.nodes, isTable: state.atTable !== undefined, isSearch: path.isSearch };
 }
 
+/** Of a path of names and numbers alone: one node or none, without lists on the way. */
+function walk(tree: Tree, path: ParsedPath, viewer: Viewer): Resolved {
+  let object = tree.root;
+  let node: InstanceNode | undefined = tree.rootNode();
+  let table: SupportedObject | undefined;
+  const { segments } = path;
+  for (let i = 1; i < segments.length; i++) {
+    const segment = segments[i] as Segment;
+    if (segment.kind === "instance") {
+      if (!table) throw unsupported(path, `${object.path} is not a table`);
+      node = node && viewer.canSeeRows(table) ? tree.row(node, table, segment.instance) : undefined;
+      object = table;
+      table = undefined;
+    } else if (segment.kind === "name") {
+      const child = childOf(table, object, segment.name, path);
+      if (child.schema.isTable) table = child;
+      else {
+        object = child;
+        node = node && tree.single(node, child);
+      }
+    }
+  }
+  return { object: table ?? object, nodes: node ? [node] : [], isTable: table !== undefined, isSearch: false };
+}
+
+function childOf(
+  atTable: SupportedObject | undefined,
+  object: SupportedObject,
+  name: string,
+  path: ParsedPath,
+): SupportedObject {
+  if (atTable) throw unsupported(path, `${atTable.path} needs an instance before ${name}`);
+  const child = object.children.get(name);
+  if (!child) throw unsupported(path, `${object.path} has no object ${name}`);
+  return child;
+}
+
 interface State {
   readonly object: SupportedObject;
   readonly nodes: readonly InstanceNode[];
@@ -80,9 +118,7 @@ interface State {
 }
 
 function descend(tree: Tree, state: State, name: string, path: ParsedPath): State {
-  if (state.atTable) throw unsupported(path, `${state.atTable.path} needs an instance before ${name}`);
-  const child = state.object.children.get(name);
-  if (!child) throw unsupported(path, `${state.object.path} has no object ${name}`);
+  const child = childOf(state.atTable, state.object, name, path);
   if (child.schema.isTable) return { object: state.object, nodes: state.nodes, atTable: child };
   return { object: child, nodes: state.nodes.flatMap((node) => tree.single(node, child) ?? []), atTable: undefined };
 }
@@ -103,17 +139,29 @@ function search(tree: Tree, state: State, expression: Expression, path: ParsedPa
   const table = state.atTable;
   if (!table) throw unsupported(path, `${state.object.path} is not a table`);
   if (!viewer.canSeeRows(table)) return { object: table, nodes: [], atTable: undefined };
-  const tests = expression.map((comparison) => compile(tree, table, comparison, path, viewer));
+  const test = compileExpression(tree, table, expression, path, viewer);
   const quick = quickFind(table, expression);
   return pickRows(state, path, function* (_, parent) {
     if (quick) {
       const instance = table.implementation.find?.(parent.row, quick.param, quick.value);
       const node = instance === undefined ? undefined : tree.row(parent, table, instance);
-      if (node && tests.every((test) => test(node))) yield node;
+      if (node && test(node)) yield node;
       return;
     }
-    for (const node of tree.rows(parent, table)) if (tests.every((test) => test(node))) yield node;
+    for (const node of tree.rows(parent, table)) if (test(node)) yield node;
   });
+}
+
+/** The test that an expression makes of the table's rows. @throws UspError 7008, 7026 */
+export function compileExpression(
+  tree: Tree,
+  table: SupportedObject,
+  expression: Expression,
+  path: ParsedPath,
+  viewer: Viewer = SEES_ALL,
+): (node: InstanceNode) => boolean {
+  const tests = expression.map((comparison) => compile(tree, table, comparison, path, viewer));
+  return (node) => tests.every((test) => test(node));
 }
 
 /** `[Key=="value"]` where the implementation finds rows by that key. */

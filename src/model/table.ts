@@ -29,6 +29,8 @@ export interface TableOptions<P extends Params, C extends Commands> {
     caller: Caller,
     row: { readonly instance: number; readonly parent: StoredRow | undefined },
   ) => Partial<Values<P>>;
+  /** Throws UspError where a parameter of a row that exists may not become `value` by a Set. */
+  readonly guard?: (row: StoredRow<Values<P>>, param: string, value: unknown) => void;
   /** Throws UspError where the row as a whole makes no sense. */
   readonly validate?: (row: StoredRow<Values<P>>, transaction: Transaction) => void;
   readonly committed?: (change: CommittedChange & { readonly row: StoredRow<Values<P>> }) => void;
@@ -101,6 +103,10 @@ class StoredObject implements Implementation {
     const computed = this.#options.computed?.[param];
     if (computed) return computed as (row: Row) => unknown;
     return (row) => (row as MutableRow).values[param];
+  }
+
+  guard(row: Row, param: string, value: unknown): void {
+    this.#options.guard?.(row as StoredRow, param, value);
   }
 
   write(row: Row, param: string, value: unknown, transaction: Transaction): void {

@@ -70,7 +70,7 @@ export class Transaction {
    * @throws UspError 7010, 7011, 7012, 7013
    */
   set(node: InstanceNode, param: string, text: string): void {
-    const [target, supported] = this.#locate(node, param);
+    const [target, supported] = this.locate(node, param);
     const { access } = supported.schema;
     const fresh = this.#isFresh(target);
     if (access === "readOnly" || (access === "writeOnce" && !fresh))
@@ -87,6 +87,7 @@ export class Transaction {
         `${param} is part of a unique key, which never changes (R-KEY.1)`,
         param,
       );
+    if (!fresh) target.object.implementation.guard?.(target.row, supported.name, value);
     this.write(target, supported.name, value);
   }
 
@@ -101,13 +102,15 @@ export class Transaction {
   }
 
   /**
-   * Adds a row. A failing parameter that is not required is returned, a required one throws.
+   * Adds a row. A failing parameter that is not required is returned, a required one throws. `mayWrite` throws where the
+   * caller may not give a parameter.
    * @throws RequiredParamError; UspError 7018, 7019, 7005 and what validation says at `check()`
    */
   add(
     parent: InstanceNode,
     table: SupportedObject,
     settings: readonly ParamSetting[],
+    mayWrite?: (node: InstanceNode, param: string) => void,
   ): { readonly node: InstanceNode; readonly failures: readonly ParamFailure[] } {
     this.#mustBeOpen();
     const start = this.savepoint();
@@ -116,6 +119,7 @@ export class Transaction {
     for (const setting of settings) {
       const before = this.savepoint();
       try {
+        mayWrite?.(node, setting.param);
         this.set(node, setting.param, setting.value);
       } catch (error) {
         if (!(error instanceof UspError)) throw error;
@@ -128,7 +132,38 @@ export class Transaction {
         }
       }
     }
+    this.#generateKeys(node, new Set(settings.map(({ param }) => param)));
     return { node, failures };
+  }
+
+  /**
+   * Unique keys that nobody gave (R-ADD.5): of each key its one writable parameter, where it is empty or taken. A key of
+   * several writable parameters is left as its defaults make it.
+   */
+  #generateKeys(node: InstanceNode, given: ReadonlySet<string>): void {
+    for (const key of node.object.schema.keys) {
+      const writable = key.params.filter((name) => node.object.params.get(name)?.schema.access !== "readOnly");
+      const [name] = writable;
+      if (writable.length !== 1 || name === undefined || given.has(name)) continue;
+      const { schema, read } = node.object.params.get(name) as SupportedParam;
+      const isNumber = /^(?:int|long|unsignedInt|unsignedLong)$/.test(schema.type.base) && !schema.type.item;
+      const taken = this.#sameKey(node, key.params) !== undefined;
+      if (!taken && (isNumber || schema.type.print(read(node.row)) !== "")) continue;
+      const text = isNumber ? `${this.#greatest(node, name) + 1}` : `cpe-${node.instance}`;
+      try {
+        this.write(node, name, schema.type.parse(text));
+      } catch (error) {
+        if (!(error instanceof ValueError)) throw error; // it stays empty; check() judges
+      }
+    }
+  }
+
+  #greatest(node: InstanceNode, name: string): number {
+    const { read } = node.object.params.get(name) as SupportedParam;
+    let greatest = 0;
+    for (const row of this.tree.rows(node.parent as InstanceNode, node.object))
+      if (row.instance !== node.instance) greatest = Math.max(greatest, read(row.row) as number);
+    return greatest;
   }
 
   /**
@@ -245,7 +280,8 @@ export class Transaction {
     }
   }
 
-  #locate(node: InstanceNode, param: string): [InstanceNode, SupportedParam] {
+  /** Where a relative parameter path leads from the node. @throws UspError 7010 */
+  locate(node: InstanceNode, param: string): readonly [InstanceNode, SupportedParam] {
     const names = param.split(".");
     const last = names.pop() as string;
     let target: InstanceNode | undefined = node;
@@ -289,25 +325,37 @@ export class Transaction {
   }
 
   #checkKeys(node: InstanceNode): void {
-    const { schema, params, implementation } = node.object;
+    const { schema, params, name } = node.object;
     if (!schema.isTable) return;
-    const parent = node.parent as InstanceNode;
     for (const key of schema.keys) {
-      const supported = key.params.map((name) => params.get(name) as SupportedParam);
-      const mine = supported.map((param) => param.schema.type.print(param.read(node.row)));
-      for (const instance of implementation.instances(parent.row)) {
-        if (instance === node.instance) continue;
-        const row = implementation.row(parent.row, instance);
-        if (row === undefined || !supported.every((param, i) => param.schema.type.print(param.read(row)) === mine[i]))
-          continue;
-        const what = key.params.map((name, i) => `${name} ${JSON.stringify(mine[i])}`).join(", ");
-        throw new UspError(
-          UspErrorCode.DuplicateUniqueKey,
-          `${parent.path}${node.object.name}.${instance}. has ${what} already`,
-          node.path,
-        );
-      }
+      const other = this.#sameKey(node, key.params);
+      if (other === undefined) continue;
+      const what = key.params.map((param) => {
+        const { schema: its, read } = params.get(param) as SupportedParam;
+        // What a controller may not read it shall not guess by trying (secured values).
+        return its.secured || its.hidden ? param : `${param} ${JSON.stringify(its.type.print(read(node.row)))}`;
+      });
+      throw new UspError(
+        UspErrorCode.DuplicateUniqueKey,
+        `${(node.parent as InstanceNode).path}${name}.${other}. has ${what.join(", ")} already`,
+        node.path,
+      );
     }
+  }
+
+  /** Another row of the table whose parameters of these names have the same values. */
+  #sameKey(node: InstanceNode, names: readonly string[]): number | undefined {
+    const { params, implementation } = node.object;
+    const parent = node.parent as InstanceNode;
+    const supported = names.map((name) => params.get(name) as SupportedParam);
+    const mine = supported.map((param) => param.schema.type.print(param.read(node.row)));
+    for (const instance of implementation.instances(parent.row)) {
+      if (instance === node.instance) continue;
+      const row = implementation.row(parent.row, instance);
+      if (row !== undefined && supported.every((param, i) => param.schema.type.print(param.read(row)) === mine[i]))
+        return instance;
+    }
+    return undefined;
   }
 
   /** Whether the row, or the row it belongs to, was made by this transaction. */
