@@ -218,7 +218,7 @@ export const Role = object(ROLE, {
   },
 });
 
-const rights = string({ pattern: "[r-][w-][x-][n-]" });
+const rights = string({ maxLength: 4, pattern: "[r-][w-][x-][n-]" });
 
 export const Permission = object(`${ROLE}Permission.{i}.`, {
   description:

@@ -1,0 +1,8 @@
+/** Every object that the gateway's agent declares; main joins each to its implementation. */
+import * as device from "./device.ts";
+import type { ObjectSchema } from "./schema.ts";
+import { spinObjects } from "./spin.ts";
+
+export const standardObjects: readonly ObjectSchema[] = Object.values(device) as unknown as readonly ObjectSchema[];
+export const vendorObjects: readonly ObjectSchema[] = spinObjects as unknown as readonly ObjectSchema[];
+export const allObjects: readonly ObjectSchema[] = [...standardObjects, ...vendorObjects];

@@ -1,0 +1,10 @@
+// Prints what follows from the data model into datamodel/generated/.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { runTypeScript } from "./lib.mjs";
+
+const { printedFiles } = await runTypeScript("datamodel/print/files.ts");
+mkdirSync("datamodel/generated", { recursive: true });
+for (const [name, text] of Object.entries(printedFiles())) {
+  writeFileSync(`datamodel/generated/${name}`, text);
+  console.log(`datamodel/generated/${name}: ${text.length} characters`);
+}
