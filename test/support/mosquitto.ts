@@ -1,145 +1,97 @@
-/**
- * A mosquitto for tests: on loopback, or inside a namespace with a relay that brings this process to it (through a
- * socket file, which all namespaces share). It can be stopped, killed and started again on the same port.
- */
-import type { ChildProcess } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { type AddressInfo, type Server, type Socket, connect, createServer } from "node:net";
+/** A real mosquitto of this test's own: a free port on loopback, a configuration in a temporary folder, ended by pid. */
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { brokerConfig } from "./home-network.ts";
-import { start, stop } from "./namespace.ts";
 
-export interface MosquittoOptions {
-  readonly namespace?: string;
-  /** Default 127.0.0.1, or in a namespace every address. */
-  readonly address?: string;
-  /** Default: a free one, or 1883 in a namespace. */
-  readonly port?: number;
-  /** Lines added to mosquitto.conf. */
-  readonly config?: readonly string[];
-}
+export const hasMosquitto = spawnSync("mosquitto", ["-h"]).error === undefined;
 
-export class Mosquitto {
-  /** Where this process reaches it. */
-  readonly host = "127.0.0.1";
+export interface Broker {
   readonly port: number;
-  readonly #namespace: string | undefined;
-  readonly #folder: string;
-  readonly #relay: Relay | undefined;
-  #child: ChildProcess | undefined;
-  /** What it logged, the last 64 KiB. */
-  log = "";
-
-  private constructor(namespace: string | undefined, folder: string, port: number, relay: Relay | undefined) {
-    this.#namespace = namespace;
-    this.#folder = folder;
-    this.port = relay?.port ?? port;
-    this.#relay = relay;
-  }
-
-  static async start(options: MosquittoOptions = {}): Promise<Mosquitto> {
-    const folder = await mkdtemp(join(tmpdir(), "spin-broker-"));
-    const inside = options.namespace !== undefined;
-    const port = options.port ?? (inside ? 1883 : await freePort());
-    const address = options.address ?? (inside ? "0.0.0.0" : "127.0.0.1");
-    const lines = [brokerConfig(folder, port, address), ...(options.config ?? []), ""];
-    await writeFile(join(folder, "mosquitto.conf"), lines.join("\n"));
-    const relay = inside ? await Relay.listen(join(folder, "broker.sock")) : undefined;
-    const broker = new Mosquitto(options.namespace, folder, port, relay);
-    await broker.run();
-    return broker;
-  }
-
-  get pid(): number | undefined {
-    return this.#child?.pid;
-  }
-
-  /** Starts it again after `kill` or `stop`. Resolves once it takes connections. */
-  async run(): Promise<void> {
-    if (this.#child) throw new Error("mosquitto runs already");
-    const child = start(this.#namespace, "mosquitto", ["-c", join(this.#folder, "mosquitto.conf")]);
-    this.#child = child;
-    child.stderr?.on("data", (chunk: Buffer) => (this.log = (this.log + chunk.toString()).slice(-65_536)));
-    const end = Date.now() + 5000;
-    while (!(await answers(join(this.#folder, "broker.sock")))) {
-      if (child.exitCode !== null || Date.now() > end) throw new Error(`mosquitto did not start: ${this.log}`);
-      await new Promise((done) => setTimeout(done, 20));
-    }
-  }
-
-  /** As when the machine loses power: SIGKILL. */
-  async kill(): Promise<void> {
-    await this.#end("SIGKILL");
-  }
-
-  async stop(): Promise<void> {
-    await this.#end("SIGTERM");
-  }
-
-  /** Ends it for good and removes its files. */
-  async close(): Promise<void> {
-    if (this.#child) await this.kill();
-    await this.#relay?.close();
-    await rm(this.#folder, { recursive: true, force: true });
-  }
-
-  async #end(signal: NodeJS.Signals): Promise<void> {
-    const child = this.#child;
-    this.#child = undefined;
-    if (child) await stop(child, signal);
-  }
+  readonly url: string;
+  readonly folder: string;
+  /** Ends the process as a crash would (kill -9); the port stays reserved for `start`. */
+  kill(): Promise<void>;
+  /** Freezes and thaws the process, as a broker that hangs. */
+  signal(name: "SIGSTOP" | "SIGCONT"): void;
+  start(): Promise<void>;
+  /** Ends the process and removes its folder. */
+  stop(): Promise<void>;
 }
 
-/** A port of loopback that nobody listens on. */
+export interface BrokerOptions {
+  /** Lines of mosquitto.conf after `listener`; `allow_anonymous true` unless given here. */
+  readonly config?: readonly string[];
+  /** Files of the folder; `{folder}` in `config` stands for it. */
+  readonly files?: { readonly [name: string]: string };
+}
+
+export async function startMosquitto(options: BrokerOptions = {}): Promise<Broker> {
+  const folder = mkdtempSync(join(tmpdir(), "spin-usp-mosquitto-"));
+  // mosquitto drops root and has to read its files.
+  chmodSync(folder, 0o755);
+  const port = await freePort();
+  for (const [name, text] of Object.entries(options.files ?? {}))
+    writeFileSync(join(folder, name), text, { mode: 0o644 });
+  const config = (options.config ?? []).map((line) => line.replaceAll("{folder}", folder));
+  if (!config.some((line) => line.startsWith("allow_anonymous"))) config.push("allow_anonymous true");
+  writeFileSync(join(folder, "mosquitto.conf"), [`listener ${port} 127.0.0.1`, ...config, ""].join("\n"));
+  let child: ChildProcess | undefined;
+  const end = async (signal: NodeJS.Signals) => {
+    const ending = child;
+    child = undefined;
+    if (ending === undefined || ending.exitCode !== null || ending.signalCode !== null) return;
+    ending.kill(signal);
+    await once(ending, "exit");
+  };
+  const broker: Broker = {
+    port,
+    url: `mqtt://127.0.0.1:${port}`,
+    folder,
+    kill: () => end("SIGKILL"),
+    signal: (name) => void child?.kill(name),
+    async start() {
+      child = spawn("mosquitto", ["-c", join(folder, "mosquitto.conf")], { stdio: ["ignore", "ignore", "pipe"] });
+      let said = "";
+      child.stderr?.on("data", (chunk: Buffer) => (said += chunk.toString()));
+      await listening(port, child, () => said);
+    },
+    async stop() {
+      await end("SIGKILL");
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+  try {
+    await broker.start();
+  } catch (error) {
+    await broker.stop();
+    throw error;
+  }
+  return broker;
+}
+
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
+  server.close();
+  await once(server, "close");
   return port;
 }
 
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
-    socket.once("connect", () => socket.destroy());
-  });
-}
-
-/** A port of loopback whose connections go to a socket file. */
-class Relay {
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
-
-  private constructor(path: string) {
-    this.#server = createServer({ noDelay: true }, (near) => {
-      const far = connect(path);
-      for (const [from, to] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        this.#sockets.add(from);
-        from.on("error", () => to.destroy());
-        from.on("close", () => (this.#sockets.delete(from), to.destroy()));
-        from.pipe(to);
-      }
-    });
+async function listening(port: number, child: ChildProcess, said: () => string): Promise<void> {
+  for (let attempt = 0; attempt < 500; attempt++) {
+    if (child.exitCode !== null) throw new Error(`mosquitto exited with ${child.exitCode}: ${said()}`);
+    const socket = connect(port, "127.0.0.1");
+    const answer = await Promise.race([
+      once(socket, "connect").then(() => true),
+      once(socket, "error").then(() => false),
+    ]).catch(() => false);
+    socket.destroy();
+    if (answer) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
   }
-
-  static async listen(path: string): Promise<Relay> {
-    const relay = new Relay(path);
-    await new Promise<void>((done) => relay.#server.listen(0, "127.0.0.1", done));
-    return relay;
-  }
-
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  async close(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    await new Promise((done) => this.#server.close(done));
-  }
+  throw new Error(`mosquitto does not listen on ${port}: ${said()}`);
 }

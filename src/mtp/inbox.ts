@@ -1,0 +1,111 @@
+/**
+ * What came in and was not taken yet: bounded, whatever the sender does.
+ *
+ * An item that has to be acknowledged is acknowledged at once while there is room, and else when it is taken: the peer
+ * sends only so many without (MQTT 5: Receive Maximum). For one without acknowledgement, the reader of the connection
+ * is held until there is room, except while one of our own sends waits for its acknowledgement, which comes the same
+ * way. What comes past the last bound all the same is dropped and counted.
+ */
+export interface InboxLimits {
+  readonly records: number;
+  readonly bytes: number;
+}
+
+/** Times the limit: what is read of a peer that should wait for acknowledgements, before reading is held. */
+const PATIENCE = 2;
+/** Times the limit: what is kept while reading can't be held. */
+const LAST_BOUND = 4;
+
+interface Entry<Item> {
+  readonly item: Item;
+  readonly size: number;
+  readonly acknowledge: (() => void) | undefined;
+}
+
+export class Inbox<Item> implements AsyncIterable<Item> {
+  readonly #limits: InboxLimits;
+  readonly #mustRead: () => boolean;
+  #items: Entry<Item>[] = [];
+  #bytes = 0;
+  #unacknowledged = 0;
+  #dropped = 0;
+  #held: (() => void) | undefined;
+  #wake: (() => void) | undefined;
+  #end: { error?: Error } | undefined;
+
+  /** @param mustRead Whether something else waits for what comes on this connection. */
+  constructor(limits: InboxLimits, mustRead: () => boolean) {
+    this.#limits = limits;
+    this.#mustRead = mustRead;
+  }
+
+  /** How many were dropped because nobody took them. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /**
+   * Takes an item in, and calls `proceed` when the next may be read.
+   * @param acknowledge Called once, in the order of arrival, where the item's sender waits for that.
+   */
+  push(item: Item, size: number, proceed: () => void, acknowledge?: () => void): void {
+    if (this.#fills(LAST_BOUND)) {
+      this.#dropped++;
+      proceed();
+      return;
+    }
+    // An acknowledgement must not overtake one that waits.
+    const isLate = acknowledge !== undefined && (this.#fills(1) || this.#unacknowledged > 0);
+    if (isLate) this.#unacknowledged++;
+    else acknowledge?.();
+    this.#items.push({ item, size, acknowledge: isLate ? acknowledge : undefined });
+    this.#bytes += size;
+    this.#wake?.();
+    // Some brokers (aedes) send on without acknowledgements.
+    const bound = acknowledge === undefined ? 1 : PATIENCE;
+    if (!this.#fills(bound) || this.#mustRead()) proceed();
+    else this.#held = proceed;
+  }
+
+  /** Lets the reader go on, full or not. */
+  release(): void {
+    const held = this.#held;
+    this.#held = undefined;
+    held?.();
+  }
+
+  /** Nothing more will come. What is here can still be taken; then iteration ends, or throws `error`. */
+  end(error?: Error): void {
+    this.#end ??= error === undefined ? {} : { error };
+    this.#wake?.();
+    this.release();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Item, void, undefined> {
+    for (;;) {
+      for (let next = this.#take(); next !== undefined; next = this.#take()) yield next.item;
+      if (this.#end !== undefined) {
+        if (this.#end.error !== undefined) throw this.#end.error;
+        return;
+      }
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+      this.#wake = undefined;
+    }
+  }
+
+  #take(): Entry<Item> | undefined {
+    const first = this.#items.shift();
+    if (first === undefined) return undefined;
+    this.#bytes -= first.size;
+    if (first.acknowledge !== undefined) {
+      this.#unacknowledged--;
+      first.acknowledge();
+    }
+    if (this.#held !== undefined && !this.#fills(1)) this.release();
+    return first;
+  }
+
+  #fills(times: number): boolean {
+    return this.#items.length >= times * this.#limits.records || this.#bytes >= times * this.#limits.bytes;
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * What was given to be sent and is not yet: bounded in number and bytes, at most a window of it under way. Everything
+ * that is in it when the connection ends is rejected, so that no sender waits for ever.
+ */
+import { MtpError } from "./error.ts";
+
+export interface OutboxLimits {
+  readonly records: number;
+  readonly bytes: number;
+}
+
+export class Outbox {
+  readonly #limits: OutboxLimits;
+  readonly #window: number;
+  #records = 0;
+  #bytes = 0;
+  #underWay = 0;
+  #waiting: (() => void)[] = [];
+  #rejecters = new Set<(error: MtpError) => void>();
+  #closed: MtpError | undefined;
+
+  /** @param window How many may be unacknowledged at one time: the broker's Receive Maximum. */
+  constructor(limits: OutboxLimits, window: number) {
+    this.#limits = limits;
+    this.#window = window;
+  }
+
+  /** How many wait or are under way. */
+  get pending(): number {
+    return this.#records;
+  }
+
+  /**
+   * Runs `start` as soon as the window allows, and resolves when it calls back.
+   * @throws MtpError congested, closed, or what `start` reports.
+   */
+  send(size: number, start: (done: (error?: Error | null) => void) => void): Promise<void> {
+    if (this.#closed !== undefined) return Promise.reject(this.#closed);
+    if (this.#records >= this.#limits.records || this.#bytes + size > this.#limits.bytes) {
+      const text = `${this.#records} records (${this.#bytes} bytes) wait to be sent already`;
+      return Promise.reject(new MtpError("congested", text));
+    }
+    this.#records++;
+    this.#bytes += size;
+    return new Promise((resolve, reject) => {
+      this.#rejecters.add(reject);
+      const done = (error?: Error | null) => {
+        if (!this.#rejecters.delete(reject)) return;
+        this.#records--;
+        this.#bytes -= size;
+        this.#underWay--;
+        this.#waiting.shift()?.();
+        if (error) reject(error);
+        else resolve();
+      };
+      const begin = () => {
+        this.#underWay++;
+        start(done);
+      };
+      if (this.#underWay < this.#window) begin();
+      else this.#waiting.push(begin);
+    });
+  }
+
+  /** Rejects everything, now and from now on. */
+  close(error: MtpError): void {
+    this.#closed ??= error;
+    const rejecters = [...this.#rejecters];
+    this.#rejecters.clear();
+    this.#waiting = [];
+    this.#records = 0;
+    this.#bytes = 0;
+    for (const reject of rejecters) reject(error);
+  }
+}
