@@ -4,7 +4,8 @@
  */
 import { inPrefix, printMac, printPrefix } from "../lib/address.ts";
 import type { Prefix } from "../lib/address.ts";
-import { PORT_PROTOCOLS, isUnderDomain, isWholeFamily, prefixFamily } from "./rule-values.ts";
+import { isUnderDomain } from "../lib/domain.ts";
+import { PORT_PROTOCOLS, isWholeFamily, prefixFamily } from "./rule-values.ts";
 import type { Rule, RuleOrigin } from "./rule-values.ts";
 import type { Policy, PolicyRule } from "./ruleset.ts";
 

@@ -4,6 +4,7 @@
  */
 import { isIPv4, parseMac, parsePrefix, printMac, printPrefix } from "../lib/address.ts";
 import type { Prefix } from "../lib/address.ts";
+import { canonicalDomain } from "../lib/domain.ts";
 import type { Initiator } from "./ruleset.ts";
 
 /** A value with its canonical text, or why the text is none. */
@@ -131,29 +132,18 @@ export function parseDestinationMember(text: string): Parsed<Destination> {
     const reference = text.endsWith(".") ? text.slice(0, -1) : text;
     return { value: { kind: "list", reference }, text: reference };
   }
-  const name = canonicalDomain(text);
+  const name = domainOf(text);
   if (name !== undefined) return { value: { kind: "domain", name }, text: name };
   return { error: `${quote(text)} is not an IP address, a prefix, a domain or a reference to a list` };
 }
 
 /**
- * A domain name in lower case without the final dot (RFC 1035 §2.3.4 lengths; underscores as in RFC 2782), or
- * `undefined`. `*.example.com` means the same as `example.com`, since subdomains are always meant. A name of digits
- * alone at the end is refused: it is a mistyped address.
+ * The domain that a person wrote, canonical. `*.example.com` means the same as `example.com`, since subdomains are always
+ * meant; a name that ends in digits alone is a mistyped address.
  */
-export function canonicalDomain(text: string): string | undefined {
-  let name = text.toLowerCase();
-  if (name.startsWith("*.")) name = name.slice(2);
-  if (name.endsWith(".")) name = name.slice(0, -1);
-  if (name.length === 0 || name.length > 253) return undefined;
-  const labels = name.split(".");
-  if (!labels.every((label) => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/.test(label))) return undefined;
-  return /^\d+$/.test(labels.at(-1) as string) ? undefined : name;
-}
-
-/** Whether `name` is `domain` or lies under it; both canonical. */
-export function isUnderDomain(name: string, domain: string): boolean {
-  return name === domain || (name.endsWith(domain) && name[name.length - domain.length - 1] === ".");
+function domainOf(text: string): string | undefined {
+  const name = canonicalDomain(text.startsWith("*.") ? text.slice(2) : text);
+  return name === undefined || /(^|\.)\d+$/.test(name) ? undefined : name;
 }
 
 /** `443,8000-8010`; empty: any. */
