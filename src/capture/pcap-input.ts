@@ -1,0 +1,135 @@
+/**
+ * A capture's bytes: from a file, a pipe or standard input, gunzipped where they begin as gzip does. Read into the
+ * caller's buffers, so that memory stays what the caller gives, whatever the file's size.
+ */
+import { open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+import type { Readable } from "node:stream";
+import type { Gunzip } from "node:zlib";
+import { constants, createGunzip } from "node:zlib";
+import { CaptureError } from "./pcap-format.ts";
+
+/** Compressed bytes given to zlib at a time. Deflate grows at most 1,032-fold, so this bounds what waits in memory. */
+const GZIP_INPUT = 8192;
+
+export interface CaptureInput {
+  /** Reads at most `length` bytes to `target` at `offset`; 0 at the end. Throws CaptureError for broken compression. */
+  read(target: Uint8Array, offset: number, length: number): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Opens a file, or takes a stream. Throws what the system says (ENOENT, EISDIR, EACCES). */
+export async function openInput(source: string | Readable): Promise<CaptureInput> {
+  const raw = typeof source === "string" ? await openFile(source) : streamInput(source);
+  try {
+    const start = Buffer.alloc(2);
+    let length = 0;
+    for (let n = 1; length < 2 && n > 0; length += n) n = await raw.read(start, length, 2 - length);
+    const input = putBack(raw, start.subarray(0, length));
+    return length === 2 && start[0] === 0x1f && start[1] === 0x8b ? gunzipInput(input) : input;
+  } catch (error) {
+    await raw.close();
+    throw error;
+  }
+}
+
+async function openFile(path: string): Promise<CaptureInput> {
+  const file: FileHandle = await open(path, "r");
+  return {
+    read: async (target, offset, length) => (await file.read(target, offset, length, null)).bytesRead,
+    close: () => file.close(),
+  };
+}
+
+function streamInput(stream: Readable): CaptureInput {
+  const chunks = stream[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+  let chunk: Uint8Array = new Uint8Array(0);
+  return {
+    async read(target, offset, length) {
+      while (chunk.length === 0) {
+        const next = await chunks.next();
+        if (next.done === true) return 0;
+        chunk = next.value;
+      }
+      const taken = chunk.subarray(0, length);
+      target.set(taken, offset);
+      chunk = chunk.subarray(taken.length);
+      return taken.length;
+    },
+    close: () => {
+      stream.destroy();
+      return Promise.resolve();
+    },
+  };
+}
+
+/** `input` with bytes before it that were read already. */
+function putBack(input: CaptureInput, start: Uint8Array): CaptureInput {
+  let before = start;
+  return {
+    async read(target, offset, length) {
+      if (before.length === 0) return input.read(target, offset, length);
+      const taken = before.subarray(0, length);
+      target.set(taken, offset);
+      before = before.subarray(taken.length);
+      return taken.length;
+    },
+    close: () => input.close(),
+  };
+}
+
+/**
+ * Decompresses. What was decompressed before an error is delivered before the error: a stream that is destroyed would
+ * throw it away, so output is taken as it comes and the next input is given only when it is used up.
+ */
+function gunzipInput(input: CaptureInput): CaptureInput {
+  const gunzip: Gunzip = createGunzip({ chunkSize: 65_536, finishFlush: constants.Z_FINISH });
+  const output: Uint8Array[] = [];
+  let failure: Error | undefined;
+  let isOver = false;
+  let delivered = 0;
+  gunzip.on("data", (chunk: Uint8Array) => output.push(chunk));
+  gunzip.on("error", (error) => (failure = error));
+  const compressed = new Uint8Array(GZIP_INPUT);
+
+  const settle = (give: (done: () => void) => void) =>
+    new Promise<void>((resolve) => {
+      const done = () => {
+        gunzip.off("close", done);
+        resolve();
+      };
+      gunzip.once("close", done);
+      give(done);
+    });
+
+  const more = async () => {
+    const length = await input.read(compressed, 0, GZIP_INPUT);
+    if (length === 0) {
+      isOver = true;
+      await settle((done) => gunzip.end(done));
+      // The last output is emitted after the callback that says it was flushed.
+      await new Promise((resolve) => setImmediate(resolve));
+    } else await settle((done) => gunzip.write(compressed.slice(0, length), done));
+  };
+
+  return {
+    async read(target, offset, length) {
+      while (output.length === 0) {
+        if (failure) throw new CaptureError(delivered, `the compression is broken: ${failure.message}`);
+        if (isOver) return 0;
+        await more();
+      }
+      const chunk = output[0] as Uint8Array;
+      const taken = chunk.subarray(0, length);
+      target.set(taken, offset);
+      if (taken.length === chunk.length) output.shift();
+      else output[0] = chunk.subarray(taken.length);
+      delivered += taken.length;
+      return taken.length;
+    },
+    async close() {
+      gunzip.destroy();
+      await input.close();
+    },
+  };
+}

@@ -1,0 +1,244 @@
+/**
+ * The source that replays a capture: at full speed, or in capture time (times a factor), once or for ever. It tells
+ * SPIN the same observations, with the capture's times, that a gateway's kernel would have told.
+ */
+import type { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Prefix } from "../lib/address.ts";
+import type { ManualClock } from "../lib/clock.ts";
+import type { Health, Observation, Source } from "../spin/observation.ts";
+import { PacketView } from "./decode/packet.ts";
+import type { Judge, PacketCounts } from "./packet-flows.ts";
+import { PacketFlows } from "./packet-flows.ts";
+import { CaptureError, MAX_BLOCK } from "./pcap-format.ts";
+import { HomeNetwork } from "./pcap-home.ts";
+import type { CaptureInput } from "./pcap-input.ts";
+import { openInput } from "./pcap-input.ts";
+import { CaptureReader } from "./pcap-reader.ts";
+
+export interface PcapOptions {
+  /** Path of the capture, or a stream (which can't be looped). */
+  readonly source: string | Readable;
+  /** How often faster than captured; `max` without waiting. Default `max`. */
+  readonly speed?: number | "max" | undefined;
+  /** Begin again at the end, for ever; times go on growing. */
+  readonly loop?: boolean | undefined;
+  /** The LAN's prefixes; default: inferred. */
+  readonly lanPrefixes?: readonly Prefix[] | undefined;
+  readonly judge?: Judge | undefined;
+  /** Moved along with the capture's time, before each observation. */
+  readonly clock?: ManualClock | undefined;
+  /** How often changed flows are told, in capture time. Default 1,000. */
+  readonly intervalMs?: number | undefined;
+  readonly maximumFlows?: number | undefined;
+}
+
+const BLOCK = 1 << 20;
+/** Before each block: room for what the last one left over, which is less than one whole record. */
+const RESERVE = MAX_BLOCK + 64;
+/** Of the capture's head, what is looked at to tell home from foreign. */
+const HEAD = 4 << 20;
+const HEAD_PACKETS = 20_000;
+/** A live pipe does not fill the head: what comes within this decides. */
+const HEAD_WAIT_MS = 1500;
+/** Between two rounds of a loop, in capture time. */
+const LOOP_GAP_MS = 1000;
+/** At most this long is slept at once, so that intervals pass and flows end where no packet comes. */
+const SLEEP_MS = 200;
+
+export class PcapSource implements Source {
+  readonly name = "pcap";
+  readonly #options: PcapOptions;
+  #flows: PacketFlows | undefined;
+  #status: Health["status"] = "Disabled";
+  #observations = 0;
+  #error: Error | undefined;
+  /** Of the current packet, with what rounds after the first add to the capture's times. */
+  readonly #time = new Float64Array(1);
+  #shiftMs = 0;
+  #isFirstPacket = true;
+  /** Wall clock (monotonic) at which the capture time `#pacedFrom` was due. */
+  #pacedAt = 0;
+  #pacedFrom = 0;
+
+  constructor(options: PcapOptions) {
+    this.#options = options;
+  }
+
+  get health(): Health {
+    return {
+      backend: "file",
+      status: this.#status,
+      observations: this.#observations,
+      lost: 0,
+      resyncs: 0,
+      decodeErrors: this.#flows?.decodeErrors ?? 0,
+      lastError: this.#error?.message ?? "",
+    };
+  }
+
+  /** Why the capture could not be opened (a system error) or read to its end (CaptureError); undefined if it could. */
+  get error(): Error | undefined {
+    return this.#error;
+  }
+
+  get counts(): PacketCounts | undefined {
+    return this.#flows?.counts;
+  }
+
+  /** Replays until the end, or until the signal; everything that was counted has then been emitted. */
+  async run(signal: AbortSignal, emit: (observation: Observation) => void): Promise<void> {
+    const { source, lanPrefixes, judge, clock, intervalMs, maximumFlows, loop } = this.#options;
+    this.#status = "Running";
+    const home = new HomeNetwork(lanPrefixes ?? []);
+    const flows: PacketFlows = new PacketFlows({
+      home,
+      judge,
+      intervalMs,
+      maximumFlows,
+      emit: (observation) => {
+        this.#observations++;
+        clock?.moveTo(flows.now);
+        emit(observation);
+      },
+    });
+    this.#flows = flows;
+    try {
+      do {
+        this.#isFirstPacket = true;
+        await this.#round(signal, home, flows);
+      } while (loop === true && typeof source === "string" && !signal.aborted && this.#error === undefined);
+    } finally {
+      flows.finish();
+      clock?.moveTo(flows.now);
+      this.#status = this.#error ? "Error" : "Disabled";
+    }
+  }
+
+  /** Reads the capture once. What is wrong with the file ends up in `error`. */
+  async #round(signal: AbortSignal, home: HomeNetwork, flows: PacketFlows): Promise<void> {
+    let input: CaptureInput | undefined;
+    let stop: (() => void) | undefined;
+    try {
+      const opened = (input = await openInput(this.#options.source));
+      stop = () => void opened.close().catch(() => undefined);
+      // A pipe may keep silent for ever: closing it ends the read that waits.
+      signal.addEventListener("abort", stop, { once: true });
+      await this.#read(signal, input, home, flows);
+    } catch (error) {
+      if (!isOfTheWorld(error)) throw error;
+      if (!signal.aborted) this.#error = error;
+    } finally {
+      if (stop) signal.removeEventListener("abort", stop);
+      await input?.close();
+    }
+  }
+
+  async #read(signal: AbortSignal, input: CaptureInput, home: HomeNetwork, flows: PacketFlows): Promise<void> {
+    const read = (buffer: Uint8Array, offset: number, length: number) =>
+      signal.aborted ? Promise.resolve(0) : input.read(buffer, offset, length);
+    const reader = new CaptureReader();
+    const head = await readHead(read);
+    if (home.version === 0) sampleHome(home, head.buffer, head.length);
+    let current = { buffer: head.buffer, start: 0, end: head.length };
+    let failure = head.error;
+    const buffers = [new Uint8Array(RESERVE + BLOCK), new Uint8Array(RESERVE + BLOCK)] as const;
+    for (let turn = 0; ; turn ^= 1) {
+      // The next block is read while this one is parsed.
+      const buffer = buffers[turn] as Uint8Array;
+      const reading = failure ? undefined : outcome(read(buffer, RESERVE, BLOCK));
+      reader.feed(current.buffer, current.start, current.end);
+      await this.#drain(signal, reader, flows);
+      const next = await reading;
+      failure ??= next?.error;
+      if (signal.aborted) return;
+      if (reader.error || !next || next.length === 0) break;
+      const left = current.buffer.subarray(reader.position, current.end);
+      buffer.set(left, RESERVE - left.length);
+      current = { buffer, start: RESERVE - left.length, end: RESERVE + next.length };
+    }
+    if (!reader.error) reader.finish();
+    this.#error = failure ?? reader.error;
+  }
+
+  /** Hands the window's packets over, each when it is due. */
+  async #drain(signal: AbortSignal, reader: CaptureReader, flows: PacketFlows): Promise<void> {
+    const { speed = "max" } = this.#options;
+    const time = this.#time;
+    while (reader.next()) {
+      if (this.#isFirstPacket) this.#begin(reader, flows);
+      time[0] = (reader.time[0] as number) + this.#shiftMs;
+      if (speed !== "max" && !(await this.#isDue(signal, speed, flows))) return;
+      const { buffer, offset, captured, wire, linkType, interfaceId } = reader;
+      flows.packet(buffer, offset, captured, wire, linkType, interfaceId, time);
+    }
+  }
+
+  #begin(reader: CaptureReader, flows: PacketFlows): void {
+    this.#isFirstPacket = false;
+    const first = reader.time[0] as number;
+    this.#shiftMs = flows.counts.packets === 0 ? 0 : flows.now + LOOP_GAP_MS - first;
+    if (flows.counts.packets > 0) return;
+    this.#pacedAt = performance.now();
+    this.#pacedFrom = first;
+  }
+
+  /** Waits until the current packet's time; `false` if the signal came first. */
+  async #isDue(signal: AbortSignal, speed: number, flows: PacketFlows): Promise<boolean> {
+    for (;;) {
+      if (signal.aborted) return false;
+      const reached = this.#pacedFrom + (performance.now() - this.#pacedAt) * speed;
+      const ahead = (this.#time[0] as number) - reached;
+      if (ahead <= 0) return true;
+      flows.advance(reached);
+      // Aborted: the next turn sees it.
+      await sleep(Math.min(SLEEP_MS, ahead / speed), undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
+
+type Read = (buffer: Uint8Array, offset: number, length: number) => Promise<number>;
+
+interface Outcome {
+  readonly length: number;
+  readonly error?: Error;
+}
+
+/** A read that never rejects: what was read before it failed is still used. */
+async function outcome(reading: Promise<number>): Promise<Outcome> {
+  try {
+    return { length: await reading };
+  } catch (error) {
+    if (!isOfTheWorld(error)) throw error;
+    return { length: 0, error };
+  }
+}
+
+async function readHead(read: Read): Promise<Outcome & { buffer: Uint8Array }> {
+  const buffer = new Uint8Array(HEAD);
+  const started = performance.now();
+  for (let length = 0; ;) {
+    const next = await outcome(read(buffer, length, HEAD - length));
+    length += next.length;
+    const isLate = performance.now() - started > HEAD_WAIT_MS;
+    if (next.error || next.length === 0 || length === HEAD || isLate) return { ...next, buffer, length };
+  }
+}
+
+function sampleHome(home: HomeNetwork, head: Uint8Array, length: number): void {
+  const reader = new CaptureReader();
+  const view = new PacketView();
+  reader.feed(head, 0, length);
+  for (let packets = 0; packets < HEAD_PACKETS && reader.next(); packets++) {
+    view.parse(head, reader.offset, reader.captured, reader.wire, reader.linkType, reader.interfaceId);
+    home.sample(view);
+  }
+  home.conclude();
+}
+
+/** What a file or the system does wrong, as opposed to a bug of ours. */
+function isOfTheWorld(error: unknown): error is Error {
+  if (error instanceof CaptureError) return true;
+  const isOurs = error instanceof TypeError || error instanceof RangeError;
+  return error instanceof Error && !isOurs && typeof (error as { code?: unknown }).code === "string";
+}
