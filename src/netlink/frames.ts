@@ -16,7 +16,7 @@ export const RequestKind = {
   DumpConntrack: 2,
   /** u32 group, u32 snap length, u32 kernel queue threshold, u32 coalescing in ms. Data: NFLOG packets; Loss. */
   PacketLog: 3,
-  /** Nothing. Data: rtnetlink changes of links, addresses, routes and neighbours; Loss. */
+  /** u32: 1 for neighbours, 0 for links, addresses and routes. Data: rtnetlink changes; Loss. */
   Route: 4,
   /** u32 rtnetlink message type (RTM_GETLINK …), u32 family. Data, then Result. */
   DumpRoute: 5,
@@ -30,6 +30,8 @@ export const RequestKind = {
   DeleteConntrack: 9,
   /** Nothing: the helper knows the file. */
   LoadRuleset: 10,
+  /** Nothing. Result: conntrack's settings after those that we need were switched on, as lines `name value`. */
+  Prepare: 11,
 } as const;
 
 /** From the helper. */

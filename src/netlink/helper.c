@@ -8,6 +8,7 @@
  *   - nftables batches of NEWSETELEM and DELSETELEM, without expressions, on tables named exactly "spin_usp" of the
  *     families inet and bridge;
  *   - conntrack deletes that name a tuple, never a flush;
+ *   - three conntrack settings switched on (accounting, events, time stamps);
  *   - `nft -f -` with the file that was opened at the start as its stdin: no shell, no other arguments, no environment.
  *     When file capabilities gave us more than the caller has (AT_SECURE), that file must belong to root and be
  *     writable by root alone.
@@ -63,7 +64,7 @@
 
 enum request_kind {
 	CONNTRACK = 1, DUMP_CONNTRACK, PACKET_LOG, ROUTE, DUMP_ROUTE, RULESET, TRANSACT, DUMP_SET, DELETE_CONNTRACK,
-	LOAD_RULESET
+	LOAD_RULESET, PREPARE
 };
 enum frame_kind { HELLO = 1, DATA, RESULT, LOSS };
 enum { RESULT_INTERRUPTED = 1 };
@@ -265,20 +266,9 @@ static void add_subscription(uint32_t kind, uint32_t request, int fd, uint32_t p
 	refuse(request, "too many subscriptions");
 }
 
-static int subscribed(uint32_t kind)
-{
-	for (int i = 0; i < SUBSCRIPTIONS; i++)
-		if (subscriptions[i].fd >= 0 && subscriptions[i].kind == kind) return 1;
-	return 0;
-}
-
 static void subscribe(uint32_t kind, uint32_t request, int protocol, uint32_t bytes, uint32_t pause, const int *groups)
 {
 	int on = 1, fd;
-	if (subscribed(kind)) {
-		refuse(request, "subscribed already");
-		return;
-	}
 	fd = open_netlink(protocol, bytes);
 	if (fd < 0) {
 		send_result(request, errno, NO_INDEX, 0, "socket");
@@ -830,29 +820,61 @@ static void read_nft(void)
 	send_result(nft.request, EINVAL, NO_INDEX, 0, nft.text);
 }
 
+/* ---- accounting ---- */
+
+/* Switches on what conntrack needs to count and to tell, and says how each setting stands: `name value` lines. */
+static void prepare(uint32_t request)
+{
+	static const struct { const char *name, *wanted; } settings[] = {
+		{ "nf_conntrack_acct", "1" }, { "nf_conntrack_events", "1" }, { "nf_conntrack_timestamp", "1" },
+		{ "nf_conntrack_max", NULL }, { "nf_conntrack_count", NULL },
+	};
+	char text[512] = "", path[96], value[24];
+	size_t used = 0;
+	for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+		ssize_t n = -1;
+		int fd;
+		snprintf(path, sizeof path, "/proc/sys/net/netfilter/%s", settings[i].name);
+		if (settings[i].wanted && (fd = open(path, O_WRONLY | O_CLOEXEC)) >= 0) {
+			n = write(fd, settings[i].wanted, 1); /* whether it took is read below */
+			close(fd);
+		}
+		if ((fd = open(path, O_RDONLY | O_CLOEXEC)) >= 0) {
+			n = read(fd, value, sizeof value - 1);
+			close(fd);
+		}
+		while (n > 0 && value[n - 1] == '\n') n--;
+		value[n > 0 ? n : 0] = 0;
+		used += (size_t)snprintf(text + used, sizeof text - used, "%s %s\n", settings[i].name, n > 0 ? value : "-");
+	}
+	send_result(request, 0, NO_INDEX, 0, text);
+}
+
 /* ---- requests ---- */
 
 static void handle(uint32_t kind, uint32_t request, uint8_t *p, uint32_t length)
 {
 	static const int conntrack[] = { NFNLGRP_CONNTRACK_NEW, NFNLGRP_CONNTRACK_DESTROY, 0 };
-	static const int route[] = { RTNLGRP_LINK, RTNLGRP_NEIGH, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
-				     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE, 0 };
+	static const int neighbours[] = { RTNLGRP_NEIGH, 0 };
+	static const int route[] = { RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+				     RTNLGRP_IPV6_ROUTE, 0 };
 	static const int ruleset[] = { NFNLGRP_NFTABLES, 0 };
-	static const uint8_t expected[] = { [CONNTRACK] = 8, [DUMP_CONNTRACK] = 8, [PACKET_LOG] = 16, [DUMP_ROUTE] = 8 };
+	static const uint8_t expected[] = { [CONNTRACK] = 8, [DUMP_CONNTRACK] = 8, [PACKET_LOG] = 16, [ROUTE] = 4, [DUMP_ROUTE] = 8 };
 	uint32_t w[4] = { 0 };
 	if (kind == TRANSACT) transact(request, p, length);
 	else if (kind == DUMP_SET) dump_set(request, p, length);
 	else if (kind == DELETE_CONNTRACK) delete_conntrack(request, p, length);
-	else if (kind < CONNTRACK || kind > LOAD_RULESET) refuse(request, "no such request");
+	else if (kind < CONNTRACK || kind > PREPARE) refuse(request, "no such request");
 	else if (length != (kind < sizeof expected ? expected[kind] : 0)) refuse(request, "length of the request");
 	else {
 		if (length) memcpy(w, p, length);
 		if (kind == CONNTRACK) subscribe(kind, request, NETLINK_NETFILTER, w[1], w[0] > 1000 ? 1000 : w[0], conntrack);
 		else if (kind == DUMP_CONNTRACK) dump_conntrack(request, w[0], w[1]);
 		else if (kind == PACKET_LOG) subscribe_log(request, w[0], w[1], w[2], w[3] > 1000 ? 1000 : w[3]);
-		else if (kind == ROUTE) subscribe(kind, request, NETLINK_ROUTE, 2 << 20, 5, route);
+		else if (kind == ROUTE) subscribe(kind, request, NETLINK_ROUTE, 2 << 20, 5, w[0] ? neighbours : route);
 		else if (kind == DUMP_ROUTE) dump_route(request, w[0], w[1]);
 		else if (kind == RULESET) subscribe(kind, request, NETLINK_NETFILTER, 4 << 20, 20, ruleset);
+		else if (kind == PREPARE) prepare(request);
 		else load_ruleset(request);
 	}
 }

@@ -51,10 +51,16 @@ export interface Subscription {
 
 type Child = ChildProcessByStdio<Writable, Readable, Readable>;
 
+interface Result {
+  readonly index: number;
+  readonly flags: number;
+  readonly text: string;
+}
+
 interface Pending {
   readonly what: string;
   readonly onMessages: MessagesHandler | undefined;
-  resolve(result: { index: number; flags: number }): void;
+  resolve(result: Result): void;
   reject(error: Error): void;
   /** `performance.now()` when we last heard of it. */
   heard: number;
@@ -200,6 +206,13 @@ export class NetfilterHelper {
     await this.#request("ruleset", RequestKind.LoadRuleset, words());
   }
 
+  /** Switches on conntrack's accounting, events and time stamps; its settings as they stand then, `-` for one not there. */
+  async prepareConntrack(): Promise<Map<string, string>> {
+    const { text } = await this.#request("conntrack settings", RequestKind.Prepare, words());
+    const lines = text.split("\n").filter(Boolean);
+    return new Map(lines.map((line) => line.split(" ", 2) as [string, string]));
+  }
+
   /**
    * Calls `onChange` when somebody else changed a table of ours (or may have: after a loss or a restart), until the
    * returned function is called. Not for what `transact` and `loadRuleset` do.
@@ -215,12 +228,7 @@ export class NetfilterHelper {
   }
 
   /** Sends one request; resolves with its Result, rejects with a NetlinkError or when the helper ends. */
-  #request(
-    what: string,
-    kind: number,
-    payload: Uint8Array,
-    onMessages?: MessagesHandler,
-  ): Promise<{ index: number; flags: number }> {
+  #request(what: string, kind: number, payload: Uint8Array, onMessages?: MessagesHandler): Promise<Result> {
     return new Promise((resolve, reject) => {
       if (!this.#child || !this.#greeted)
         return reject(new Error(`${what}: the helper is not running${this.#lastError && `: ${this.#lastError}`}`));
@@ -336,7 +344,7 @@ export class NetfilterHelper {
       const errno = u32le(bytes, start) | 0;
       const index = u32le(bytes, start + 4);
       const text = bytes.toString("utf8", start + 12, end);
-      if (errno === 0) pending.resolve({ index, flags: u32le(bytes, start + 8) });
+      if (errno === 0) pending.resolve({ index, flags: u32le(bytes, start + 8), text });
       else pending.reject(new NetlinkError(pending.what, errno, index === NO_INDEX ? undefined : index, text));
     }
   }
