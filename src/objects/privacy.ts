@@ -2,7 +2,11 @@
  * What a controller may see of the home, beyond its permissions: PrivacyLevel, secured values, and whose a row is
  * (design/data-model.md "Secured", "Roles").
  */
+import { ROOT } from "../../datamodel/spin.ts";
+import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import type { Caller } from "../model/implementation.ts";
+import type { InstanceNode, Tree } from "../model/tree.ts";
+import type { ModelPolicy } from "../usp/policy.ts";
 
 export const ROLE_RESIDENT = "Resident";
 export const ROLE_ADMIN = "Admin";
@@ -13,3 +17,63 @@ export const ROLE_AGENT = "Agent";
 export function maySeeSecured(caller: Caller): boolean {
   return caller.mayReadSecured || caller.roles.has(ROLE_RESIDENT) || caller.roles.has(ROLE_AGENT);
 }
+
+/** PrivacyLevel as it stands, from the tree. */
+function privacyLevel(tree: Tree): string {
+  const root = tree.at(ROOT);
+  return root ? (tree.text(root, "PrivacyLevel") as string) : "Devices";
+}
+
+/** Tables of Device.X_SPIN. that exist at level Summary too. */
+const SUMMARY_TABLES = new Set([`${ROOT}Capture.Source.{i}.`]);
+
+/** What holds for `Device.X_SPIN.` besides roles; the tree comes in later, because it is built after. */
+export function spinPolicy(tree: () => Tree): ModelPolicy {
+  return {
+    rowsVisible: (object, { roles }) => {
+      if (!object.path.startsWith(ROOT) || SUMMARY_TABLES.has(object.path) || isAtHome(roles)) return true;
+      return privacyLevel(tree()) !== "Summary";
+    },
+    securedVisible: (node, param, caller) => {
+      if (!node.path.startsWith(ROOT)) return maySeeSecured(caller);
+      if (isAtHome(caller.roles)) return true;
+      // Whoever made a rule knows what it says.
+      if (param?.name === "DestinationList" && creatorOf(node) === caller.endpointId) return true;
+      return maySeeSecured(caller) && privacyLevel(tree()) === "Destinations";
+    },
+    mayWriteRow: (node, { endpointId, controller, roles }) => {
+      if (roles.has(ROLE_AGENT) || roles.has(ROLE_ADMIN)) {
+        if (originOf(node) === "User" && !isAtHome(roles)) return notYours(node, "the resident's");
+        return undefined;
+      }
+      const origin = originOf(node);
+      if (origin !== undefined) {
+        if (origin === "User") return roles.has(ROLE_RESIDENT) ? undefined : notYours(node, "the resident's");
+        if (roles.has(ROLE_RESIDENT)) return undefined;
+        // What the agent made by itself (quarantine) is the operator's to lift.
+        if (origin === "System") return roles.has(ROLE_OPERATOR) ? undefined : notYours(node, "the agent's");
+        return creatorOf(node) === endpointId ? undefined : notYours(node, `of ${creatorOf(node) || "another"}`);
+      }
+      const recipient = recipientOf(node);
+      if (recipient !== undefined && recipient !== controller) return notYours(node, `of ${recipient}`);
+      return undefined;
+    },
+    // The resident comes through the local door alone: a Unix socket.
+    roleCounts: (role, { protocol }) => role !== ROLE_RESIDENT || protocol === "UDS",
+  };
+}
+
+const isAtHome = (roles: ReadonlySet<string>) => roles.has(ROLE_RESIDENT) || roles.has(ROLE_AGENT);
+
+function notYours({ path }: InstanceNode, whose: string): UspError {
+  return new UspError(UspErrorCode.PermissionDenied, `${path} is ${whose}`, path);
+}
+
+const text = ({ object, row }: InstanceNode, name: string): string | undefined => {
+  const param = object.params.get(name);
+  return param && param.schema.type.print(param.read(row));
+};
+
+const creatorOf = (node: InstanceNode) => text(node, "Creator") ?? "";
+const originOf = (node: InstanceNode) => (node.object.path.startsWith(ROOT) ? text(node, "Origin") : undefined);
+const recipientOf = (node: InstanceNode) => text(node, "Recipient");

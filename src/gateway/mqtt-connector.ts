@@ -1,0 +1,207 @@
+/** From a `Device.LocalAgent.MTP.{i}.` row whose Protocol is MQTT, and the client it names, to a connection. */
+import { readFileSync } from "node:fs";
+import { isLoopback, type MqttConfig } from "../config.ts";
+import type { InstanceNode, Tree } from "../model/tree.ts";
+import { connectMqtt } from "../mtp/mqtt.ts";
+import { MtpError } from "../mtp/error.ts";
+import type { MqttInfo, MqttOptions } from "../mtp/mqtt-options.ts";
+import type { MqttState, MqttStates } from "../objects/mqtt-states.ts";
+import { Transaction } from "../model/transaction.ts";
+import type { Link, ReceivedRecord } from "../usp/link.ts";
+import type { Connected, MtpConnector } from "../usp/mtp.ts";
+
+export interface MqttConnectorOptions {
+  readonly tree: Tree;
+  readonly endpointId: string;
+  readonly states: MqttStates;
+  /** The sections of the configuration, by name: what the standard model has no parameter for. */
+  readonly config: readonly MqttConfig[];
+  readonly maxRecordBytes: number;
+}
+
+/** `undefined` where the row names no client. */
+export function mqttConnector(mtp: InstanceNode, options: MqttConnectorOptions): MtpConnector | undefined {
+  const { tree, states } = options;
+  const settings = tree.at(`${mtp.path}MQTT.`);
+  const reference = settings && tree.text(settings, "Reference");
+  const client = reference ? tree.at(reference) : undefined;
+  if (!settings || !client || !reference) return undefined;
+  const state = states.of(reference);
+  const milliseconds = (name: string) => 1000 * Number(tree.text(client, name));
+  return {
+    protocol: "MQTT",
+    retry: {
+      minimumMs: milliseconds("ConnectRetryTime"),
+      multiplier: Number(tree.text(client, "ConnectRetryIntervalMultiplier")) / 1000,
+      maximumMs: milliseconds("ConnectRetryMaxInterval"),
+    },
+    watches: [client.path],
+    connect: async (signal) => {
+      const set = (status: MqttState["status"], reason: string) => {
+        state.reason = reason;
+        if (state.status === status) return;
+        state.status = status;
+        tree.changes.value(client.path, "Status");
+      };
+      set("Connecting", state.reason);
+      try {
+        const wanted = mqttOptions(client, settings, options);
+        const { link, info } = await connectMqtt(wanted, signal);
+        established(state, info);
+        keepClientId(tree, client, info);
+        set("Connected", "");
+        tree.changes.value(client.path, "ResponseInformation");
+        return connected(link, info, wanted, state, () => set("Connecting", "the connection ended"));
+      } catch (error) {
+        state.connectionErrors++;
+        set(failureStatus(error), error instanceof Error ? error.message : String(error));
+        throw error;
+      }
+    },
+  };
+}
+
+function connected(link: Link, info: MqttInfo, { url }: MqttOptions, state: MqttState, ended: () => void): Connected {
+  const counted: Link = {
+    received: countReceived(link.received, state, ended),
+    send: async (record, options) => {
+      try {
+        await link.send(record, options);
+        state.publishSent++;
+        state.lastSent = Date.now();
+      } catch (error) {
+        state.publishErrors++;
+        throw error;
+      }
+    },
+    close: () => link.close(),
+  };
+  return {
+    link: counted,
+    connectRecord: {
+      $case: "mqttConnect",
+      value: { version: info.version === "5" ? 1 : 0, subscribedTopic: info.replyTopic },
+    },
+    maxRecordBytes: Math.max(1024, info.maximumPacketSize - 4096),
+    // Whoever may publish at the broker is behind this door, wherever the broker is.
+    door: { protocol: "MQTT", local: isLoopback(new URL(url).hostname) },
+  };
+}
+
+async function* countReceived(received: AsyncIterable<ReceivedRecord>, state: MqttState, ended: () => void) {
+  try {
+    for await (const record of received) {
+      state.publishReceived++;
+      state.lastReceived = Date.now();
+      yield record;
+    }
+  } finally {
+    ended();
+  }
+}
+
+function established(state: MqttState, info: MqttInfo): void {
+  state.established = Date.now();
+  state.subscribed = info.subscribed;
+  state.subscribeSent += info.subscribed.length + info.refused.length;
+}
+
+/** R-MQTT.9: the id that the broker gave is ours from now on. */
+function keepClientId(tree: Tree, client: InstanceNode, { assignedClientId }: MqttInfo): void {
+  if (assignedClientId === undefined || tree.text(client, "ClientID") !== "") return;
+  const transaction = new Transaction(tree);
+  transaction.write(client, "ClientID", assignedClientId);
+  transaction.commit();
+}
+
+function mqttOptions(
+  client: InstanceNode,
+  settings: InstanceNode,
+  { tree, endpointId, config, maxRecordBytes }: MqttConnectorOptions,
+): MqttOptions {
+  const text = (name: string) => tree.text(client, name) as string;
+  const tls = text("TransportProtocol") === "TLS";
+  const files = config.find(({ name }) => name === text("Name"));
+  const host = text("BrokerAddress");
+  if (host === "") throw new MtpError("address", `${client.path}BrokerAddress is empty`);
+  if (!tls && !isLoopback(host) && files?.allow_plaintext !== true)
+    throw new MtpError(
+      "address",
+      `${host} is beyond this machine: without TLS it needs option allow_plaintext '1' in mqtt '${text("Name")}'`,
+    );
+  const version = text("ProtocolVersion") === "5.0" ? "5" : "3.1.1";
+  const optional = <K extends string>(key: K, value: string) => (value === "" ? {} : { [key]: value });
+  return {
+    url: `${tls ? "mqtts" : "mqtt"}://${host.includes(":") ? `[${host}]` : host}:${text("BrokerPort")}`,
+    version,
+    endpointId,
+    ...optional("clientId", text("ClientID")),
+    ...optional("username", text("Username")),
+    ...optional("password", passwordOf(client, files)),
+    cleanStart: text(version === "5" ? "CleanStart" : "CleanSession") === "true",
+    sessionExpirySeconds: Number(text("SessionExpiryInterval")),
+    keepAliveSeconds: Number(text("KeepAliveTime")),
+    ...(text("WillEnable") === "true"
+      ? {
+          will: {
+            topic: text("WillTopic"),
+            payload: Buffer.from(text("WillValue")),
+            qos: Number(text("WillQoS")) as 0 | 1 | 2,
+            retain: text("WillRetain") === "true",
+          },
+        }
+      : {}),
+    ...(tls ? { tls: tlsOptions(files) } : {}),
+    subscriptions: subscriptionsOf(tree, client),
+    ...optional("responseTopic", tree.text(settings, "ResponseTopicConfigured") as string),
+    publishQos: Number(tree.text(settings, "PublishQoS")) as 0 | 1 | 2,
+    limits: { recordBytes: maxRecordBytes },
+  };
+}
+
+function subscriptionsOf(tree: Tree, client: InstanceNode) {
+  const table = client.object.children.get("Subscription");
+  if (!table) return [];
+  return [...tree.rows(client, table)]
+    .filter((row) => tree.text(row, "Enable") === "true")
+    .map((row) => ({ topic: tree.text(row, "Topic") as string, qos: Number(tree.text(row, "QoS")) as 0 | 1 | 2 }));
+}
+
+/** What a controller wrote, else what the configured file holds. */
+function passwordOf(client: InstanceNode, files: MqttConfig | undefined): string {
+  const written = client.object.params.get("Password")?.read(client.row) as string | undefined;
+  if (written !== undefined && written !== "") return written;
+  return files && files.password_file !== ""
+    ? readFile(files.password_file, "password_file")
+        .toString("utf8")
+        .replace(/\r?\n$/, "")
+    : "";
+}
+
+function tlsOptions(files: MqttConfig | undefined) {
+  const file = (option: "ca_file" | "cert_file" | "key_file", key: string) =>
+    files && files[option] !== "" ? { [key]: readFile(files[option], option) } : {};
+  return { ...file("ca_file", "ca"), ...file("cert_file", "cert"), ...file("key_file", "key") };
+}
+
+function readFile(path: string, option: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new MtpError("address", `option ${option}: ${(error as Error).message}`);
+  }
+}
+
+function failureStatus(error: unknown): MqttState["status"] {
+  if (!(error instanceof MtpError)) return "Error";
+  switch (error.kind) {
+    case "dns":
+    case "unreachable":
+      return "Error_BrokerUnreachable";
+    case "address":
+    case "subscribe":
+      return "Error_Misconfigured";
+    default:
+      return "Error";
+  }
+}

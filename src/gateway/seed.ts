@@ -1,0 +1,94 @@
+/**
+ * First start: the rows that the configuration asks for. From then on the state directory knows; `spin-usp reset` makes
+ * the next start a first one again.
+ */
+import type { Config, ControllerConfig, MqttConfig } from "../config.ts";
+import type { Tree } from "../model/tree.ts";
+import { Transaction, type ParamSetting } from "../model/transaction.ts";
+import { seedRoles } from "../objects/controller-trust.ts";
+
+/** Topic where controllers reach an agent whose configuration names none. */
+export function defaultTopic(endpointId: string): string {
+  return `usp/agent/${endpointId}`;
+}
+
+export function seed(tree: Tree, config: Config, endpointId: string): void {
+  const transaction = new Transaction(tree);
+  const roles = seedRoles(transaction);
+  const mtps = new Map(config.mqtt.map((mqtt) => [mqtt.name, seedMqtt(transaction, mqtt, endpointId)]));
+  const secured = new Set<string>();
+  for (const controller of config.controllers) {
+    const role = roles.get(controller.role) as string;
+    seedController(transaction, controller, role, mtps.get(controller.mqtt));
+    if (controller.secured) secured.add(role);
+  }
+  const trust = mustBe(tree.at("Device.LocalAgent.ControllerTrust."));
+  const already = trust.object.params.get("SecuredRoles")?.read(trust.row) as readonly string[];
+  transaction.write(trust, "SecuredRoles", [...new Set([...already, ...secured])]);
+  const capture = mustBe(tree.at("Device.X_SPIN.Capture."));
+  transaction.write(capture, "Enable", config.capture.enable);
+  transaction.write(capture, "Interfaces", config.capture.interface);
+  transaction.write(capture, "CounterInterval", config.capture.counter_interval);
+  transaction.check();
+  transaction.commit();
+}
+
+/** @returns the path of the MTP row, without final dot */
+function seedMqtt(transaction: Transaction, mqtt: MqttConfig, endpointId: string): string {
+  const { tree } = transaction;
+  const client = add(transaction, "Device.MQTT.", "Device.MQTT.Client.", {
+    Name: mqtt.name,
+    Enable: "true",
+    ProtocolVersion: mqtt.version,
+    BrokerAddress: mqtt.host,
+    BrokerPort: `${mqtt.port === 0 ? (mqtt.tls ? 8883 : 1883) : mqtt.port}`,
+    TransportProtocol: mqtt.tls ? "TLS" : "TCP/IP",
+    KeepAliveTime: `${mqtt.keepalive}`,
+    ClientID: mqtt.client_id,
+    Username: mqtt.username,
+  });
+  const topic = mqtt.topic === "" ? defaultTopic(endpointId) : mqtt.topic;
+  const mtp = add(transaction, "Device.LocalAgent.", "Device.LocalAgent.MTP.", { Enable: "true", Protocol: "MQTT" });
+  const settings = mustBe(tree.at(`${mtp.path}MQTT.`));
+  transaction.set(settings, "Reference", client.path.slice(0, -1));
+  transaction.set(settings, "ResponseTopicConfigured", topic);
+  transaction.set(settings, "PublishQoS", `${mqtt.qos}`);
+  return mtp.path.slice(0, -1);
+}
+
+function seedController(
+  transaction: Transaction,
+  controller: ControllerConfig,
+  role: string,
+  mtp: string | undefined,
+): void {
+  const { tree } = transaction;
+  const row = add(transaction, "Device.LocalAgent.", "Device.LocalAgent.Controller.", {
+    EndpointID: controller.endpoint_id,
+    Enable: `${controller.enable}`,
+    AssignedRole: role,
+    PeriodicNotifInterval: `${controller.periodic_interval}`,
+  });
+  if (mtp === undefined) return;
+  const route = transaction.add(
+    row,
+    mustBe(tree.object("Device.LocalAgent.Controller.{i}.MTP.")),
+    settings({ Enable: "true", Protocol: "MQTT", Order: "1" }),
+  ).node;
+  const topic = mustBe(tree.at(`${route.path}MQTT.`));
+  transaction.set(topic, "Topic", controller.topic);
+  transaction.set(topic, "AgentMTPReference", mtp);
+}
+
+function add(transaction: Transaction, parent: string, table: string, values: Readonly<Record<string, string>>) {
+  const { tree } = transaction;
+  return transaction.add(mustBe(tree.at(parent)), mustBe(tree.object(table)), settings(values)).node;
+}
+
+const settings = (values: Readonly<Record<string, string>>): ParamSetting[] =>
+  Object.entries(values).map(([param, value]) => ({ param, value, required: true }));
+
+function mustBe<T>(value: T | undefined): T {
+  if (value === undefined) throw new TypeError("the model lacks a part that every agent has");
+  return value;
+}
