@@ -1,0 +1,53 @@
+// The gateway's bundle: one file that needs Node alone. Prints its size and fails past the bound.
+import { build } from "esbuild";
+import { readFileSync, statSync } from "node:fs";
+import { root } from "./setup.mjs";
+import { join } from "node:path";
+
+const LIMIT = 700_000;
+const outfile = join(root, "dist/spin-usp.cjs");
+const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+
+// mqtt.js can also speak through WebSockets and SOCKS proxies; we hand it our own sockets, so neither is carried.
+const EMPTY = ["ws", "socks", "worker-timers"];
+const leaveOut = {
+  name: "leave-out",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: new RegExp(`^(?:${EMPTY.join("|")})$`) }, ({ path }) => ({ path, namespace: "left-out" }));
+    onLoad({ filter: /.*/, namespace: "left-out" }, () => ({ contents: "module.exports = {};" }));
+    onResolve({ filter: /^readable-stream$/ }, () => ({ path: "stream", external: true }));
+  },
+};
+
+const { metafile } = await build({
+  entryPoints: [join(root, "src/main.ts")],
+  outfile,
+  bundle: true,
+  minify: true,
+  keepNames: true,
+  legalComments: "external",
+  platform: "node",
+  format: "cjs",
+  target: "node20",
+  define: { __SPIN_USP_VERSION__: JSON.stringify(version) },
+  plugins: [leaveOut],
+  metafile: true,
+  logLevel: "warning",
+});
+
+const bytes = statSync(outfile).size;
+console.log(`dist/spin-usp.cjs: ${bytes} bytes of at most ${LIMIT}`);
+if (process.argv.includes("--analyse")) {
+  const inputs = Object.entries(Object.values(metafile.outputs).find(({ entryPoint }) => entryPoint)?.inputs ?? {});
+  const folders = new Map();
+  for (const [path, { bytesInOutput }] of inputs) {
+    const folder = /node_modules\/(@[^/]+\/[^/]+|[^/]+)/.exec(path)?.[1] ?? path.split("/").slice(0, 2).join("/");
+    folders.set(folder, (folders.get(folder) ?? 0) + bytesInOutput);
+  }
+  for (const [folder, size] of [...folders].sort((a, b) => b[1] - a[1]).slice(0, 25))
+    console.log(`${String(size).padStart(8)} ${folder}`);
+}
+if (bytes > LIMIT) {
+  console.error(`the bundle is larger than ${LIMIT} bytes`);
+  process.exitCode = 1;
+}
