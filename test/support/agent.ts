@@ -53,7 +53,13 @@ export async function writeConfig(options: AgentOptions): Promise<string> {
   const sections: ConfigSection[] = [
     {
       type: "agent",
-      options: { endpoint_id: AGENT_ID, state_dir: join(folder, "state"), log_level: options.logLevel ?? "debug" },
+      options: {
+        endpoint_id: AGENT_ID,
+        state_dir: join(folder, "state"),
+        log_level: options.logLevel ?? "debug",
+        privacy_level: "Destinations",
+        privacy_ceiling: "Destinations",
+      },
     },
     {
       type: "mqtt",
@@ -64,15 +70,22 @@ export async function writeConfig(options: AgentOptions): Promise<string> {
         version: options.mqttVersion ?? "5.0",
         topic: AGENT_TOPIC,
         // The broker of the test home speaks plain MQTT over its own wire.
+        tls: "0",
         allow_plaintext: "1",
       },
     },
     {
       type: "controller",
       name: "operator",
-      options: { endpoint_id: CONTROLLER_ID, mqtt: "broker", topic: CONTROLLER_TOPIC, role: options.role ?? "Support" },
+      options: {
+        endpoint_id: CONTROLLER_ID,
+        mqtt: "broker",
+        topic: CONTROLLER_TOPIC,
+        role: options.role ?? "Operator",
+        secured: "1",
+      },
     },
-    { type: "capture", options: { lan_interface: ["br-lan"], ...options.capture } },
+    { type: "capture", options: { interface: ["br-lan"], ...options.capture } },
     { type: "enforce", options: { backend: options.enforce ?? "auto" } },
   ];
   await mkdir(join(folder, "state"), { recursive: true });
