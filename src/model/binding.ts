@@ -11,8 +11,7 @@ import type {
   ValueOf,
   WritableNames,
 } from "../../datamodel/schema.ts";
-import type { CommandCall, CommandHandler, CommittedChange, Implementation, Row } from "./implementation.ts";
-import type { Transaction } from "./transaction.ts";
+import type { Change, CommandCall, CommandHandler, CommittedChange, Implementation, Row } from "./implementation.ts";
 
 type Setters<P extends Params, R> = {
   /** Writes the value and returns how to take it back. Must not fail: the value has passed its type. */
@@ -31,7 +30,7 @@ interface BindingBase<P extends Params, C extends Commands, R, Parent> {
   readonly get: { readonly [K in keyof P]: (row: R) => ValueOf<P[K]> };
   /** Once a transaction that wrote the object is final. */
   readonly committed?: (change: CommittedChange & { readonly row: R }) => void;
-  readonly validate?: (row: R, transaction: Transaction) => void;
+  readonly validate?: (row: R, transaction: Change) => void;
   readonly rows?: RowsOf<R, Parent>;
 }
 
@@ -74,7 +73,7 @@ export function bind<P extends Params, C extends Commands, R = undefined, Parent
     },
     ...(rows?.remove
       ? {
-          remove: (parent: Row, instance: number, transaction: Transaction) =>
+          remove: (parent: Row, instance: number, transaction: Change) =>
             transaction.undo((rows.remove as NonNullable<typeof rows.remove>)(parent, instance)),
         }
       : {}),

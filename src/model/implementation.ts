@@ -1,13 +1,83 @@
 /**
- * What stands behind a declared object. Two kinds exist: `bind()` for what SPIN or the system knows (binding.ts), and
+ * The shapes of the live model: supported objects, the instances that exist, and what stands behind a declared object.
+ * Two kinds of implementation exist: `bind()` for what SPIN or the system knows (binding.ts), and
  * `table()` for rows and settings that controllers own (table.ts). Here only their common, untyped shape.
  */
-import type { ObjectSchema } from "../../datamodel/schema.ts";
-import type { SupportedObject, Tree } from "./tree.ts";
-import type { Transaction } from "./transaction.ts";
+import type { Command, Event, ObjectSchema, Param } from "../../datamodel/schema.ts";
+import type { ChangeFeed } from "./changes.ts";
 
 /** Whatever the implementation keeps of a row; opaque to all others. Never `undefined` for a row that exists. */
 export type Row = unknown;
+
+export interface SupportedParam {
+  readonly name: string;
+  readonly schema: Param;
+  readonly object: SupportedObject;
+  /** The typed value. Text is `schema.type.print` of it. */
+  readonly read: (row: Row) => unknown;
+}
+
+export interface SupportedCommand {
+  readonly name: string;
+  readonly schema: Command;
+  readonly run: CommandHandler;
+}
+
+export interface SupportedObject {
+  /** Supported path, `Device.X_SPIN.Rule.{i}.`. */
+  readonly path: string;
+  /** Last name of the path: `Rule`. */
+  readonly name: string;
+  readonly schema: ObjectSchema;
+  readonly parent: SupportedObject | undefined;
+  readonly children: ReadonlyMap<string, SupportedObject>;
+  readonly params: ReadonlyMap<string, SupportedParam>;
+  readonly paramList: readonly SupportedParam[];
+  readonly commands: ReadonlyMap<string, SupportedCommand>;
+  readonly events: ReadonlyMap<string, Event>;
+  readonly implementation: Implementation;
+}
+
+/** An object that exists: a row of a table or a single object. Made anew at each look-up; keep `path`, not the node. */
+export interface InstanceNode {
+  readonly object: SupportedObject;
+  /** Instance path, `Device.X_SPIN.Rule.3.`. */
+  readonly path: string;
+  readonly parent: InstanceNode | undefined;
+  readonly row: Row;
+  /** Instance number; 0 for a single object. */
+  readonly instance: number;
+}
+
+/** What the live tree (tree.ts) offers: look-ups that make nodes anew each time. */
+export interface ModelTree {
+  readonly root: SupportedObject;
+  readonly changes: ChangeFeed;
+  /** Parameters of reference type, for the clean-up after a deletion. */
+  readonly referrers: readonly SupportedParam[];
+  /** By supported path; a table's with or without its final `{i}.`. */
+  object(path: string): SupportedObject | undefined;
+  objects(): IterableIterator<SupportedObject>;
+  rootNode(): InstanceNode;
+  /** The single-instance child; `undefined` if it is not there now. */
+  single(parent: InstanceNode, object: SupportedObject): InstanceNode | undefined;
+  row(parent: InstanceNode, object: SupportedObject, instance: number): InstanceNode | undefined;
+  rows(parent: InstanceNode, object: SupportedObject): IterableIterator<InstanceNode>;
+  /** All instances of an object anywhere. */
+  all(object: SupportedObject): IterableIterator<InstanceNode>;
+  /** The node of a plain instance path (`Device.X_SPIN.Rule.3.`, final dot optional); `undefined` if it is not there. */
+  at(path: string): InstanceNode | undefined;
+  /** Text of a parameter for the agent itself: no access control, secured values in clear. */
+  text(node: InstanceNode, name: string): string | undefined;
+}
+
+/** What an implementation sees of the transaction that changes it. */
+export interface Change {
+  readonly tree: ModelTree;
+  readonly caller: Caller;
+  /** How to take back what was just written. */
+  undo(action: () => void): void;
+}
 
 /** On whose behalf something happens. */
 export interface Caller {
@@ -26,7 +96,7 @@ export const AGENT: Caller = { endpointId: "", controller: "", roles: new Set(["
 
 /** What a command is told besides its arguments. */
 export interface CommandCall {
-  readonly tree: Tree;
+  readonly tree: ModelTree;
   readonly caller: Caller;
   /** Instance path of the object it runs on. */
   readonly objectPath: string;
@@ -49,7 +119,7 @@ export interface Implementation {
   /** Whether a single object may be absent (its `row` is then `undefined`). */
   readonly optional?: boolean;
   /** Called once, when the tree is whole. */
-  attach?(tree: Tree, object: SupportedObject): void;
+  attach?(tree: ModelTree, object: SupportedObject): void;
   /** Instance numbers below the parent's row, ascending. Tables only. */
   instances(parent: Row): Iterable<number>;
   /** The row with that instance number; of a single object (instance 0) its own row, or the parent's. */
@@ -60,13 +130,13 @@ export interface Implementation {
   /** Throws UspError where the parameter of a row that exists may not become `value` by a Set. */
   guard?(row: Row, param: string, value: unknown): void;
   /** Writes a validated value and registers its undo with the transaction. */
-  write(row: Row, param: string, value: unknown, transaction: Transaction): void;
+  write(row: Row, param: string, value: unknown, transaction: Change): void;
   /** Makes a row with default values and registers its undo. Tables that can be added to. */
-  add?(parent: Row, transaction: Transaction): { readonly instance: number; readonly row: Row };
+  add?(parent: Row, transaction: Change): { readonly instance: number; readonly row: Row };
   /** Whether the row, as it stands, makes sense: throws UspError (7007, 7012, 7014) if not. At the end of a transaction. */
-  validate?(row: Row, transaction: Transaction): void;
+  validate?(row: Row, transaction: Change): void;
   /** Removes the row and registers its undo. */
-  remove?(parent: Row, instance: number, transaction: Transaction): void;
+  remove?(parent: Row, instance: number, transaction: Change): void;
   /** After the commit of a transaction that touched the object: persist, tell the core. */
   committed?(change: CommittedChange): void;
   command(name: string): CommandHandler;

@@ -5,7 +5,7 @@
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import type { ParsedPath } from "./path.ts";
 import { compileExpression, resolve, SEES_ALL, type Viewer } from "./resolve.ts";
-import type { InstanceNode, SupportedObject, Tree } from "./tree.ts";
+import type { InstanceNode, SupportedObject, ModelTree } from "./implementation.ts";
 
 export interface Matcher {
   /** What the path names; of a path that ends in a table, the table. */
@@ -31,7 +31,7 @@ export interface Matcher {
 type Condition = number | ((node: InstanceNode) => boolean);
 
 /** @throws UspError 7026, 7008 as resolving the path would */
-export function compileMatcher(tree: Tree, path: ParsedPath, viewer: Viewer = SEES_ALL): Matcher {
+export function compileMatcher(tree: ModelTree, path: ParsedPath, viewer: Viewer = SEES_ALL): Matcher {
   if (path.segments.some(({ kind }) => kind === "follow")) return followingMatcher(tree, path, viewer);
   const conditions = new Map<SupportedObject, Condition>();
   let object = tree.root;
@@ -75,7 +75,7 @@ function holds(conditions: ReadonlyMap<SupportedObject, Condition>, node: Instan
 }
 
 function holdsAt(
-  tree: Tree,
+  tree: ModelTree,
   conditions: ReadonlyMap<SupportedObject, Condition>,
   instancePath: string,
 ): boolean | undefined {
@@ -103,7 +103,7 @@ function holdsAt(
 }
 
 /** Where a path follows references there is no way back: the path is resolved each time. */
-function followingMatcher(tree: Tree, path: ParsedPath, viewer: Viewer): Matcher {
+function followingMatcher(tree: ModelTree, path: ParsedPath, viewer: Viewer): Matcher {
   const { object, isTable } = resolve(tree, path, viewer);
   const named = () => {
     try {

@@ -3,7 +3,7 @@ import { ValueError, type ValueType } from "../../datamodel/values.ts";
 import { UspError } from "../lib/usp-error.ts";
 import { parsePath } from "./path.ts";
 import { resolve } from "./resolve.ts";
-import type { InstanceNode, SupportedParam, Tree } from "./tree.ts";
+import type { InstanceNode, SupportedParam, ModelTree } from "./implementation.ts";
 
 /**
  * The value of a reference parameter as it is kept: instance paths without final dot. It may be written with keys
@@ -11,7 +11,7 @@ import type { InstanceNode, SupportedParam, Tree } from "./tree.ts";
  * @throws ValueError where a strong reference points nowhere, or to another table
  */
 export function canonicalReference(
-  tree: Tree,
+  tree: ModelTree,
   type: ValueType<string | readonly string[]>,
   text: string,
 ): string | readonly string[] {
@@ -21,7 +21,7 @@ export function canonicalReference(
     : value.map((member) => canonicalOne(tree, type, member));
 }
 
-function canonicalOne(tree: Tree, type: ValueType<unknown>, text: string): string {
+function canonicalOne(tree: ModelTree, type: ValueType<unknown>, text: string): string {
   if (text === "") return "";
   const { target, strong } = type.facets.reference as NonNullable<ValueType<unknown>["facets"]["reference"]>;
   let nodes: readonly InstanceNode[] = [];
@@ -39,7 +39,7 @@ function canonicalOne(tree: Tree, type: ValueType<unknown>, text: string): strin
 
 /** Who refers strongly to the row at `path` (no final dot), and what would remain of the value without it. */
 export function* referencedRows(
-  tree: Tree,
+  tree: ModelTree,
   path: string,
 ): IterableIterator<{ param: SupportedParam; node: InstanceNode; remaining: string | readonly string[] }> {
   for (const param of tree.referrers) {

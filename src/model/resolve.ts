@@ -5,7 +5,7 @@
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import { compileComparison, type Comparison, type Expression } from "./expression.ts";
 import type { ParsedPath, Segment } from "./path.ts";
-import type { InstanceNode, SupportedObject, SupportedParam, Tree } from "./tree.ts";
+import type { InstanceNode, SupportedObject, SupportedParam, ModelTree } from "./implementation.ts";
 
 /** What the one who asks may see while a path is resolved. */
 export interface Viewer {
@@ -36,7 +36,7 @@ export const MAX_NODES = 250_000;
  * @throws UspError 7026 where the Supported Data Model has no such object, parameter named in an expression or reference;
  * 7008 where an expression does not fit its parameter's type; 7005 where it would be too much
  */
-export function resolve(tree: Tree, path: ParsedPath, viewer: Viewer = SEES_ALL): Resolved {
+export function resolve(tree: ModelTree, path: ParsedPath, viewer: Viewer = SEES_ALL): Resolved {
   const [first, ...rest] = path.segments;
   if (first?.kind !== "name" || first.name !== "Device") throw unsupported(path, "it does not start with Device.");
   if (!path.isSearch) return walk(tree, path, viewer);
@@ -74,7 +74,7 @@ export function resolve(tree: Tree, path: ParsedPath, viewer: Viewer = SEES_ALL)
 }
 
 /** Of a path of names and numbers alone: one node or none, without lists on the way. */
-function walk(tree: Tree, path: ParsedPath, viewer: Viewer): Resolved {
+function walk(tree: ModelTree, path: ParsedPath, viewer: Viewer): Resolved {
   let object = tree.root;
   let node: InstanceNode | undefined = tree.rootNode();
   let table: SupportedObject | undefined;
@@ -117,7 +117,7 @@ interface State {
   readonly atTable: SupportedObject | undefined;
 }
 
-function descend(tree: Tree, state: State, name: string, path: ParsedPath): State {
+function descend(tree: ModelTree, state: State, name: string, path: ParsedPath): State {
   const child = childOf(state.atTable, state.object, name, path);
   if (child.schema.isTable) return { object: state.object, nodes: state.nodes, atTable: child };
   return { object: child, nodes: state.nodes.flatMap((node) => tree.single(node, child) ?? []), atTable: undefined };
@@ -135,7 +135,7 @@ function pickRows(
   return { object: table, nodes, atTable: undefined };
 }
 
-function search(tree: Tree, state: State, expression: Expression, path: ParsedPath, viewer: Viewer): State {
+function search(tree: ModelTree, state: State, expression: Expression, path: ParsedPath, viewer: Viewer): State {
   const table = state.atTable;
   if (!table) throw unsupported(path, `${state.object.path} is not a table`);
   if (!viewer.canSeeRows(table)) return { object: table, nodes: [], atTable: undefined };
@@ -154,7 +154,7 @@ function search(tree: Tree, state: State, expression: Expression, path: ParsedPa
 
 /** The test that an expression makes of the table's rows. @throws UspError 7008, 7026 */
 export function compileExpression(
-  tree: Tree,
+  tree: ModelTree,
   table: SupportedObject,
   expression: Expression,
   path: ParsedPath,
@@ -181,7 +181,7 @@ function quickFind(table: SupportedObject, expression: Expression): { param: str
 }
 
 function compile(
-  tree: Tree,
+  tree: ModelTree,
   table: SupportedObject,
   comparison: Comparison,
   path: ParsedPath,
@@ -215,7 +215,14 @@ function compile(
   };
 }
 
-function follow(tree: Tree, state: State, name: string, item: number | "*", path: ParsedPath, viewer: Viewer): State {
+function follow(
+  tree: ModelTree,
+  state: State,
+  name: string,
+  item: number | "*",
+  path: ParsedPath,
+  viewer: Viewer,
+): State {
   if (state.atTable) throw unsupported(path, `${state.atTable.path} needs an instance before ${name}`);
   const target = targetOf(tree, state.object, name);
   if (!target) throw unsupported(path, `${state.object.path} has no reference ${name}`);
@@ -224,7 +231,13 @@ function follow(tree: Tree, state: State, name: string, item: number | "*", path
   return { object: target, nodes: [...nodes.values()], atTable: undefined };
 }
 
-function followOne(tree: Tree, node: InstanceNode, name: string, item: number | "*", viewer: Viewer): InstanceNode[] {
+function followOne(
+  tree: ModelTree,
+  node: InstanceNode,
+  name: string,
+  item: number | "*",
+  viewer: Viewer,
+): InstanceNode[] {
   const param = node.object.params.get(name);
   if (!param || !viewer.canSearch(node, param)) return [];
   const value = param.read(node.row) as string | readonly string[];
@@ -236,7 +249,7 @@ function followOne(tree: Tree, node: InstanceNode, name: string, item: number | 
   });
 }
 
-function targetOf(tree: Tree, object: SupportedObject, name: string): SupportedObject | undefined {
+function targetOf(tree: ModelTree, object: SupportedObject, name: string): SupportedObject | undefined {
   const target = object.params.get(name)?.schema.type.facets.reference?.target;
   return target === undefined ? undefined : tree.object(target);
 }

@@ -4,10 +4,18 @@
  */
 import type { Commands, InputOf, ObjectSchema, OutputsOf, Params, ValueOf, Values } from "../../datamodel/schema.ts";
 import { ValueError } from "../../datamodel/values.ts";
-import type { Caller, CommandCall, CommandHandler, CommittedChange, Implementation, Row } from "./implementation.ts";
+import type {
+  Caller,
+  Change,
+  CommandCall,
+  CommandHandler,
+  CommittedChange,
+  Implementation,
+  ModelTree,
+  Row,
+  SupportedObject,
+} from "./implementation.ts";
 import type { Persistence, Section } from "./persistence.ts";
-import type { Transaction } from "./transaction.ts";
-import type { SupportedObject, Tree } from "./tree.ts";
 
 /** A row as it is kept. `values` has every stored parameter, typed. */
 export interface StoredRow<V = Readonly<Record<string, unknown>>> {
@@ -32,7 +40,7 @@ export interface TableOptions<P extends Params, C extends Commands> {
   /** Throws UspError where a parameter of a row that exists may not become `value` by a Set. */
   readonly guard?: (row: StoredRow<Values<P>>, param: string, value: unknown) => void;
   /** Throws UspError where the row as a whole makes no sense. */
-  readonly validate?: (row: StoredRow<Values<P>>, transaction: Transaction) => void;
+  readonly validate?: (row: StoredRow<Values<P>>, transaction: Change) => void;
   readonly committed?: (change: CommittedChange & { readonly row: StoredRow<Values<P>> }) => void;
   readonly commands?: {
     readonly [K in keyof C]: (
@@ -78,7 +86,7 @@ class StoredObject implements Implementation {
     this.#options = options;
   }
 
-  attach(_tree: Tree, object: SupportedObject): void {
+  attach(_tree: ModelTree, object: SupportedObject): void {
     this.#object = object;
     this.#group = groupOf(object);
     const saved = this.#options.persistence?.join(this.#group, this.schema.path, () => this.#snapshot());
@@ -109,14 +117,14 @@ class StoredObject implements Implementation {
     this.#options.guard?.(row as StoredRow, param, value);
   }
 
-  write(row: Row, param: string, value: unknown, transaction: Transaction): void {
+  write(row: Row, param: string, value: unknown, transaction: Change): void {
     const { values } = row as MutableRow;
     const before = values[param];
     values[param] = value;
     transaction.undo(() => void (values[param] = before));
   }
 
-  add(parent: Row, transaction: Transaction): { instance: number; row: Row } {
+  add(parent: Row, transaction: Change): { instance: number; row: Row } {
     const bucket = this.#bucket(parent);
     const instance = ++bucket.next;
     const initial = this.#options.initial?.(transaction.caller, { instance, parent: asStored(parent) }) ?? {};
@@ -128,7 +136,7 @@ class StoredObject implements Implementation {
     return { instance, row };
   }
 
-  remove(parent: Row, instance: number, transaction: Transaction): void {
+  remove(parent: Row, instance: number, transaction: Change): void {
     const bucket = this.#bucket(parent);
     const row = bucket.rows.get(instance) as MutableRow;
     bucket.rows.delete(instance);
@@ -139,7 +147,7 @@ class StoredObject implements Implementation {
     });
   }
 
-  validate(row: Row, transaction: Transaction): void {
+  validate(row: Row, transaction: Change): void {
     this.#options.validate?.(row as StoredRow, transaction);
   }
 

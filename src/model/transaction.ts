@@ -5,9 +5,17 @@
  */
 import { ValueError, type ValueType } from "../../datamodel/values.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
-import { AGENT, type Caller } from "./implementation.ts";
+import {
+  AGENT,
+  type Caller,
+  type Change,
+  type InstanceNode,
+  type ModelTree,
+  type SupportedObject,
+  type SupportedParam,
+} from "./implementation.ts";
 import { canonicalReference, referencedRows } from "./reference.ts";
-import { keysOf, type InstanceNode, type SupportedObject, type SupportedParam, type Tree } from "./tree.ts";
+import { keysOf } from "./tree.ts";
 
 export interface ParamSetting {
   /** A name, or names that descend single-instance children: `MQTT.Topic`. */
@@ -32,13 +40,26 @@ export class RequiredParamError extends UspError {
   }
 }
 
+/** Thrown by `check`: a row makes no sense as it stands, or has another's unique key. */
+export class RowError extends UspError {
+  constructor(
+    /** Instance path. */
+    readonly rowPath: string,
+    /** Name of the parameter at fault, where one is. */
+    readonly param: string | undefined,
+    { code, message }: UspError,
+  ) {
+    super(code, message, rowPath);
+  }
+}
+
 interface Touched {
   readonly node: InstanceNode;
   readonly before: Map<string, string>;
 }
 
-export class Transaction {
-  readonly tree: Tree;
+export class Transaction implements Change {
+  readonly tree: ModelTree;
   readonly caller: Caller;
   readonly #undo: (() => void)[] = [];
   #touched = new Map<string, Touched>();
@@ -46,7 +67,7 @@ export class Transaction {
   #removed: InstanceNode[] = [];
   #open = true;
 
-  constructor(tree: Tree, caller: Caller = AGENT) {
+  constructor(tree: ModelTree, caller: Caller = AGENT) {
     this.tree = tree;
     this.caller = caller;
   }
@@ -177,15 +198,21 @@ export class Transaction {
     this.#removeTree(node);
   }
 
-  /** Judges what was touched since the beginning: unique keys, and each row as a whole. @throws UspError */
+  /** Judges what was touched since the beginning: unique keys, and each row as a whole. @throws RowError */
   check(): void {
     const nodes = new Map<string, InstanceNode>(this.#added);
     for (const [path, { node }] of this.#touched) nodes.set(path, node);
     for (const node of nodes.values()) {
       // Rolled back or removed meanwhile.
       if (this.#isRemoved(node.path) || this.tree.at(node.path) === undefined) continue;
-      this.#checkKeys(node);
-      node.object.implementation.validate?.(node.row, this);
+      try {
+        this.#checkKeys(node);
+        node.object.implementation.validate?.(node.row, this);
+      } catch (error) {
+        if (!(error instanceof UspError)) throw error;
+        const param = error.path !== undefined && node.object.params.has(error.path) ? error.path : undefined;
+        throw new RowError(node.path, param, error);
+      }
     }
   }
 
@@ -338,7 +365,7 @@ export class Transaction {
       throw new UspError(
         UspErrorCode.DuplicateUniqueKey,
         `${(node.parent as InstanceNode).path}${name}.${other}. has ${what.join(", ")} already`,
-        node.path,
+        key.params[0],
       );
     }
   }

@@ -2,51 +2,20 @@
  * The live tree: the declared objects, each joined to what implements it. Everything northbound reads and changes the
  * device through it. Not concurrent: reads and transactions run to their end without yielding.
  */
-import { model, type Command, type Event, type ObjectSchema, type Param } from "../../datamodel/schema.ts";
+import { model, type ObjectSchema } from "../../datamodel/schema.ts";
 import { ChangeFeed } from "./changes.ts";
-import type { CommandHandler, Implementation, Row } from "./implementation.ts";
+import type {
+  Implementation,
+  InstanceNode,
+  ModelTree,
+  Row,
+  SupportedObject,
+  SupportedParam,
+} from "./implementation.ts";
 
-export interface SupportedParam {
-  readonly name: string;
-  readonly schema: Param;
-  readonly object: SupportedObject;
-  /** The typed value. Text is `schema.type.print` of it. */
-  readonly read: (row: Row) => unknown;
-}
+export type { InstanceNode, SupportedCommand, SupportedObject, SupportedParam } from "./implementation.ts";
 
-export interface SupportedCommand {
-  readonly name: string;
-  readonly schema: Command;
-  readonly run: CommandHandler;
-}
-
-export interface SupportedObject {
-  /** Supported path, `Device.X_SPIN.Rule.{i}.`. */
-  readonly path: string;
-  /** Last name of the path: `Rule`. */
-  readonly name: string;
-  readonly schema: ObjectSchema;
-  readonly parent: SupportedObject | undefined;
-  readonly children: ReadonlyMap<string, SupportedObject>;
-  readonly params: ReadonlyMap<string, SupportedParam>;
-  readonly paramList: readonly SupportedParam[];
-  readonly commands: ReadonlyMap<string, SupportedCommand>;
-  readonly events: ReadonlyMap<string, Event>;
-  readonly implementation: Implementation;
-}
-
-/** An object that exists: a row of a table or a single object. Made anew at each look-up; keep `path`, not the node. */
-export interface InstanceNode {
-  readonly object: SupportedObject;
-  /** Instance path, `Device.X_SPIN.Rule.3.`. */
-  readonly path: string;
-  readonly parent: InstanceNode | undefined;
-  readonly row: Row;
-  /** Instance number; 0 for a single object. */
-  readonly instance: number;
-}
-
-export class Tree {
+export class Tree implements ModelTree {
   readonly root: SupportedObject;
   readonly changes = new ChangeFeed();
   readonly #byPath = new Map<string, SupportedObject>();

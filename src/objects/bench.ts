@@ -7,7 +7,7 @@ import type { CommandCall, Implementation } from "../model/implementation.ts";
 import type { Persistence } from "../model/persistence.ts";
 import { table } from "../model/table.ts";
 import { Transaction } from "../model/transaction.ts";
-import type { InstanceNode, SupportedObject, Tree } from "../model/tree.ts";
+import type { InstanceNode, SupportedObject } from "../model/tree.ts";
 
 const MAX_ECHO = 65_536;
 
@@ -103,5 +103,5 @@ function replace<K extends string>(values: Record<K, string>, name: K, value: st
 }
 
 function ownTable({ tree }: CommandCall): [InstanceNode, SupportedObject] {
-  return [(tree as Tree).at("Device.X_BENCH.") as InstanceNode, tree.object("Device.X_BENCH.Own.") as SupportedObject];
+  return [tree.at("Device.X_BENCH.") as InstanceNode, tree.object("Device.X_BENCH.Own.") as SupportedObject];
 }

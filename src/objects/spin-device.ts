@@ -5,9 +5,8 @@ import { parseMac } from "../lib/address.ts";
 import { describe } from "../lib/log.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import { bind } from "../model/binding.ts";
-import type { Caller, CommandCall, Implementation } from "../model/implementation.ts";
+import type { Caller, CommandCall, Implementation, ModelTree } from "../model/implementation.ts";
 import { Transaction } from "../model/transaction.ts";
-import type { Tree } from "../model/tree.ts";
 import type { Rule } from "../spin/rules.ts";
 import type { HomeDevice } from "../spin/types.ts";
 import type { SpinParts } from "./home.ts";
@@ -146,7 +145,7 @@ function unblock({ tree, caller }: CommandCall, device: HomeDevice, rules: reado
   transaction.commit();
 }
 
-function ownBlock(tree: Tree, caller: Caller, device: HomeDevice) {
+function ownBlock(tree: ModelTree, caller: Caller, device: HomeDevice) {
   for (const node of tree.rows(parentOfRules(tree), ruleTable(tree))) {
     const text = (name: string) => tree.text(node, name);
     if (
@@ -176,8 +175,8 @@ function blocksAllOf(rule: Rule, device: HomeDevice): boolean {
   );
 }
 
-const ruleTable = (tree: Tree) => tree.object(RULE_TABLE) as NonNullable<ReturnType<Tree["object"]>>;
-const parentOfRules = (tree: Tree) => tree.at(ROOT) as NonNullable<ReturnType<Tree["at"]>>;
+const ruleTable = (tree: ModelTree) => tree.object(RULE_TABLE) as NonNullable<ReturnType<ModelTree["object"]>>;
+const parentOfRules = (tree: ModelTree) => tree.at(ROOT) as NonNullable<ReturnType<ModelTree["at"]>>;
 
 /** On disk and in the kernel, so that whoever gets the answer can rely on it; a kernel that hangs shows as Pending. */
 async function inForce({ persistence, home }: SpinParts): Promise<void> {

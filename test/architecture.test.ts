@@ -1,0 +1,116 @@
+/** The house rules that a program can check: who may import whom, no cycles, no I/O habits where they do not belong. */
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+
+const root = resolve(__dirname, "..");
+
+/** Folder → folders of ours that it may import. `datamodel` takes pure text functions from lib, so that they stand once. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[] | "everything">> = {
+  proto: [],
+  datamodel: ["lib"],
+  lib: [],
+  model: ["datamodel", "lib"],
+  usp: ["proto", "model", "datamodel", "lib"],
+  mtp: ["usp", "lib"],
+  controller: ["proto", "lib", "mtp", "usp"],
+  spin: ["lib"],
+  netlink: ["lib"],
+  capture: ["spin", "netlink", "lib"],
+  enforce: ["spin", "netlink", "lib"],
+  objects: ["datamodel", "model", "usp", "spin", "lib"],
+  gateway: "everything",
+  cli: "everything",
+  main: "everything",
+};
+
+/** Imports that cross a border for types or a port alone, file by file. */
+const PORTS: Readonly<Record<string, readonly string[]>> = {
+  mtp: ["src/usp/link.ts"],
+  controller: ["src/usp/link.ts"],
+};
+
+interface Source {
+  readonly path: string;
+  readonly text: string;
+  readonly imports: readonly string[];
+}
+
+function files(folder: string): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    if (entry.isDirectory()) return files(path);
+    return entry.name.endsWith(".ts") ? [path] : [];
+  });
+}
+
+const sources: Source[] = ["datamodel", "proto", "src"].flatMap(files).map((path) => {
+  const text = readFileSync(join(root, path), "utf8");
+  const specifiers = [
+    ...text.matchAll(/(?:^|\n)\s*(?:import|export)\b[^"';]*?from\s*"(\.[^"]+)"|import\("(\.[^"]+)"\)/g),
+  ];
+  const imports = specifiers.map((match) =>
+    relative(root, resolve(root, dirname(path), (match[1] ?? match[2]) as string)),
+  );
+  return { path, text, imports };
+});
+
+function layer(path: string): string {
+  const [first, second] = path.split("/") as [string, string | undefined];
+  if (first !== "src") return first;
+  return path.split("/").length === 2
+    ? ["src/config.ts", "src/version.ts"].includes(path)
+      ? "config"
+      : "main"
+    : (second as string);
+}
+
+describe("the architecture", () => {
+  it("lets each folder import only what lies below it", () => {
+    const wrong: string[] = [];
+    for (const { path, imports } of sources) {
+      const mine = layer(path);
+      const allowed = mine === "config" ? ["lib"] : MAY_IMPORT[mine];
+      if (!allowed) wrong.push(`${path} is in a folder without a rule`);
+      if (!allowed || allowed === "everything") continue;
+      for (const target of imports) {
+        const theirs = layer(target);
+        if (theirs === mine || theirs === "config") continue;
+        const isPort = PORTS[mine]?.includes(target);
+        if (!allowed.includes(theirs) || (PORTS[mine] && theirs === "usp" && !isPort))
+          wrong.push(`${path} imports ${target}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it("has no import cycles", () => {
+    const graph = new Map(sources.map(({ path, imports }) => [path, imports]));
+    const state = new Map<string, "open" | "done">();
+    const cycles: string[] = [];
+    const visit = (path: string, trail: readonly string[]): void => {
+      if (state.get(path) === "done") return;
+      if (state.get(path) === "open") {
+        cycles.push([...trail.slice(trail.indexOf(path)), path].join(" → "));
+        return;
+      }
+      state.set(path, "open");
+      for (const target of graph.get(path) ?? []) visit(target, [...trail, path]);
+      state.set(path, "done");
+    };
+    for (const path of graph.keys()) visit(path, []);
+    expect(cycles).toEqual([]);
+  });
+
+  it("ends the process in main alone", () => {
+    const guilty = sources.filter(({ path, text }) => path !== "src/main.ts" && /process\.exit\(/.test(text));
+    expect(guilty.map(({ path }) => path)).toEqual([]);
+  });
+
+  it("keeps wire types inside usp and controller", () => {
+    const guilty = sources.filter(
+      ({ path, imports }) =>
+        !/^(?:proto|src\/usp|src\/controller)\//.test(path) && imports.some((target) => target.startsWith("proto/")),
+    );
+    expect(guilty.map(({ path }) => path)).toEqual([]);
+  });
+});
