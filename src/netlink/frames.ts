@@ -32,6 +32,8 @@ export const RequestKind = {
   LoadRuleset: 10,
   /** Nothing. Result: conntrack's settings after those that we need were switched on, as lines `name value`. */
   Prepare: 11,
+  /** u32 request number of a subscription: it ends. */
+  Forget: 12,
 } as const;
 
 /** From the helper. */

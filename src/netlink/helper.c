@@ -64,7 +64,7 @@
 
 enum request_kind {
 	CONNTRACK = 1, DUMP_CONNTRACK, PACKET_LOG, ROUTE, DUMP_ROUTE, RULESET, TRANSACT, DUMP_SET, DELETE_CONNTRACK,
-	LOAD_RULESET, PREPARE
+	LOAD_RULESET, PREPARE, FORGET
 };
 enum frame_kind { HELLO = 1, DATA, RESULT, LOSS };
 enum { RESULT_INTERRUPTED = 1 };
@@ -264,6 +264,17 @@ static void add_subscription(uint32_t kind, uint32_t request, int fd, uint32_t p
 	}
 	close(fd);
 	refuse(request, "too many subscriptions");
+}
+
+/* Ends a subscription; what it still had to tell is not told. */
+static void forget(uint32_t request, uint32_t subscription)
+{
+	for (int i = 0; i < SUBSCRIPTIONS; i++) {
+		if (subscriptions[i].fd < 0 || subscriptions[i].request != subscription) continue;
+		close(subscriptions[i].fd);
+		subscriptions[i].fd = -1;
+	}
+	send_result(request, 0, NO_INDEX, 0, "");
 }
 
 static void subscribe(uint32_t kind, uint32_t request, int protocol, uint32_t bytes, uint32_t pause, const int *groups)
@@ -859,12 +870,12 @@ static void handle(uint32_t kind, uint32_t request, uint8_t *p, uint32_t length)
 	static const int route[] = { RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
 				     RTNLGRP_IPV6_ROUTE, 0 };
 	static const int ruleset[] = { NFNLGRP_NFTABLES, 0 };
-	static const uint8_t expected[] = { [CONNTRACK] = 8, [DUMP_CONNTRACK] = 8, [PACKET_LOG] = 16, [ROUTE] = 4, [DUMP_ROUTE] = 8 };
+	static const uint8_t expected[] = { [CONNTRACK] = 8, [DUMP_CONNTRACK] = 8, [PACKET_LOG] = 16, [ROUTE] = 4, [DUMP_ROUTE] = 8, [FORGET] = 4 };
 	uint32_t w[4] = { 0 };
 	if (kind == TRANSACT) transact(request, p, length);
 	else if (kind == DUMP_SET) dump_set(request, p, length);
 	else if (kind == DELETE_CONNTRACK) delete_conntrack(request, p, length);
-	else if (kind < CONNTRACK || kind > PREPARE) refuse(request, "no such request");
+	else if (kind < CONNTRACK || kind > FORGET) refuse(request, "no such request");
 	else if (length != (kind < sizeof expected ? expected[kind] : 0)) refuse(request, "length of the request");
 	else {
 		if (length) memcpy(w, p, length);
@@ -875,6 +886,7 @@ static void handle(uint32_t kind, uint32_t request, uint8_t *p, uint32_t length)
 		else if (kind == DUMP_ROUTE) dump_route(request, w[0], w[1]);
 		else if (kind == RULESET) subscribe(kind, request, NETLINK_NETFILTER, 4 << 20, 20, ruleset);
 		else if (kind == PREPARE) prepare(request);
+		else if (kind == FORGET) forget(request, w[0]);
 		else load_ruleset(request);
 	}
 }

@@ -47,6 +47,8 @@ export interface Subscription {
   onLoss(count: number): void;
   /** The kernel refused the subscription; it is tried again at the next start. */
   onError(error: Error): void;
+  /** The kernel accepted it; again at each restart. */
+  onReady?(): void;
 }
 
 type Child = ChildProcessByStdio<Writable, Readable, Readable>;
@@ -133,12 +135,15 @@ export class NetfilterHelper {
     this.#settleUsable("stopped");
   }
 
-  /** Stays subscribed over restarts until the returned function is called (the kernel's side stays until the helper ends). */
+  /** Stays subscribed over restarts until the returned function is called. */
   subscribe(subscription: Subscription): () => void {
     const request = this.#number();
     this.#subscriptions.set(request, subscription);
     if (this.#greeted) this.#sendSubscription(request, subscription);
-    return () => void this.#subscriptions.delete(request);
+    return () => {
+      if (!this.#subscriptions.delete(request) || !this.#greeted) return;
+      this.#request("end of a subscription", RequestKind.Forget, words(request)).catch(() => undefined);
+    };
   }
 
   /**
@@ -321,11 +326,11 @@ export class NetfilterHelper {
     return undefined;
   }
 
-  #sendSubscription(request: number, { kind, payload, onError }: Subscription): void {
+  #sendSubscription(request: number, { kind, payload, onError, onReady }: Subscription): void {
     this.#pending.set(request, {
       what: "subscription",
       onMessages: undefined,
-      resolve: () => undefined,
+      resolve: () => onReady?.(),
       reject: onError,
       heard: performance.now(),
     });
