@@ -103,6 +103,11 @@ describeUnless(homeMissing(), "test home", () => {
     expect(result).toMatchObject({ flows: 2000, sent: 2000, failed: 0, received: 2000 });
   });
 
+  test("new TCP connections are made at the rate that was asked for", async () => {
+    const result = await home.device(1).connections("198.18.0.0", { count: 500, rate: 1000 });
+    expect(result).toMatchObject({ flows: 500, failed: 0, received: 500 });
+  });
+
   test("a device changes its address, takes a privacy address and reconnects", async () => {
     const device = home.device(2);
     await device.changeIPv4("192.168.77.99");

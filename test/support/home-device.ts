@@ -114,6 +114,12 @@ export class HomeDevice {
     return traffic(this.namespace, ["flows", address, count, rate, rounds, port, spread], seconds * 3000 + 20_000);
   }
 
+  /** TCP connections begun at a rate, each with a download. */
+  connections(address: string, options: { count: number; rate: number; down?: number }): Promise<FlowsResult> {
+    const { count, rate, down = 2000 } = options;
+    return traffic(this.namespace, ["connections", address, count, rate, down], (count / rate) * 2000 + 20_000);
+  }
+
   stream(kind: StreamKind, address: string, options: { everyMs?: number; seconds?: number } = {}): Stream {
     return new Stream(this.namespace, kind, address, options);
   }

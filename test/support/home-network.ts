@@ -201,6 +201,7 @@ export function internetNames(extra: readonly string[], ttl: number): string {
     "cname=shop.example,edge.cdn.example",
     "host-record=short.example,198.51.100.12,2001:db8:100::12,2",
     "host-record=other.example,198.51.100.13,2001:db8:100::13",
+    `host-record=rebind.example,${GATEWAY4}`,
     "address=/wild.example/198.51.100.20",
     "address=/wild.example/2001:db8:100::20",
     `txt-record=long.example,${text("x")}`,

@@ -93,6 +93,11 @@ export class Home {
     await exec(namespace, "nft", ["-f", "-"], { input: text });
   }
 
+  /** Loads the gateway's own firewall anew, as firewall4 does: its table goes and comes, no other is touched. */
+  async reloadFirewall(): Promise<void> {
+    await this.nft(`table inet fw4\ndelete table inet fw4\n${network.FIREWALL}`);
+  }
+
   /** The line to the Internet is dead, silently: packets vanish, connections stay open. */
   async cut(): Promise<void> {
     await this.nft(network.CUT, this.internet);
@@ -129,6 +134,7 @@ export class Home {
   async down(): Promise<void> {
     await this.#broker?.close();
     this.#broker = undefined;
+    this.#reaper.ref();
     this.#reaper.stdin?.end();
     await ended(this.#reaper);
     await rm(this.folder, { recursive: true, force: true });

@@ -181,6 +181,45 @@ static int flows(int argc, char **argv) {
   return 0;
 }
 
+/* ADDRESS COUNT RATE DOWN: COUNT TCP connections, RATE of them begun each second, each downloading DOWN bytes. */
+static int connections(int argc, char **argv) {
+  if (argc != 4) die("connections ADDRESS COUNT RATE DOWN");
+  address_t base = address_of(argv[0], PORT_TRANSFER);
+  unsigned count = strtoul(argv[1], NULL, 10), begun = 0, done = 0, failed = 0;
+  uint64_t amounts[2] = {0, htobe64(strtoull(argv[3], NULL, 10))}, start = realtime_ns();
+  double gap = 1e9 / strtod(argv[2], NULL);
+  int loop = epoll_create1(EPOLL_CLOEXEC);
+  signal(SIGTERM, stop);
+  while (!stopping && done + failed < count) {
+    while (begun < count && realtime_ns() >= start + (uint64_t)(gap * begun)) {
+      address_t to = address_plus(base, begun % 60000);
+      int fd = socket(to.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+      struct epoll_event event = {.events = EPOLLOUT, .data.fd = fd};
+      begun++;
+      if (fd < 0 || (connect(fd, &to.any, address_size(&to)) < 0 && errno != EINPROGRESS)) failed++, close(fd);
+      else epoll_ctl(loop, EPOLL_CTL_ADD, fd, &event);
+    }
+    struct epoll_event events[64];
+    int ready = epoll_wait(loop, events, 64, 1);
+    for (int i = 0; i < ready; i++) {
+      int fd = events[i].data.fd;
+      if (events[i].events & EPOLLOUT) {
+        struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+        if (send(fd, amounts, 16, MSG_NOSIGNAL) != 16) failed++, close(fd);
+        else epoll_ctl(loop, EPOLL_CTL_MOD, fd, &event);
+        continue;
+      }
+      ssize_t got = recv(fd, buffer, sizeof buffer, 0);
+      if (got > 0 || (got < 0 && errno == EAGAIN)) continue;
+      got == 0 ? done++ : failed++;
+      close(fd);
+    }
+  }
+  printf("{\"flows\":%u,\"sent\":%u,\"failed\":%u,\"received\":%u,\"ms\":%.3f,\"rate\":%.0f}\n", begun, begun, failed, done,
+         (realtime_ns() - start) / 1e6, begun / ((realtime_ns() - start) / 1e9));
+  return 0;
+}
+
 /* ADDRESS FROM TO: a TCP SYN to each port; how many were open, refused, silent. */
 static int scan(int argc, char **argv) {
   if (argc != 3) die("scan ADDRESS FROM TO");
@@ -303,7 +342,7 @@ static int serve_command(int argc, char **argv) {
 static const struct {
   const char *name;
   int (*run)(int argc, char **argv);
-} commands[] = {{"serve", serve_command}, {"tcp", tcp},           {"udp", udp},          {"flows", flows},
+} commands[] = {{"serve", serve_command}, {"tcp", tcp},           {"udp", udp},          {"flows", flows},      {"connections", connections},
                 {"scan", scan},           {"stream", stream},     {"blast", blast},      {"dns", dns_load},
                 {"fresh", fresh_names},   {"arp", arp_claim},     {"macs", forge_macs},  {"offload", offload_off}};
 
@@ -311,5 +350,5 @@ int main(int argc, char **argv) {
   for (unsigned i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++)
     if (!strcmp(argv[1], commands[i].name)) return commands[i].run(argc - 2, argv + 2);
   errno = 0;
-  die("traffic serve|tcp|udp|flows|scan|stream|blast|dns|fresh|arp|macs|offload");
+  die("traffic serve|tcp|udp|flows|connections|scan|stream|blast|dns|fresh|arp|macs|offload");
 }

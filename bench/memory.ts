@@ -1,0 +1,69 @@
+/** Memory with 100 devices and 10,000 live flows, what 10,000 more cost, and the peak in a flood and a whole Get. */
+import { execFileSync } from "node:child_process";
+import { pause } from "../test/support/eventually.ts";
+import { type Scene, scene } from "../test/support/scene.ts";
+import { type Memory, memory, resetPeak } from "./support/process.ts";
+import { print } from "./support/table.ts";
+
+async function main(): Promise<void> {
+  const s = await scene({ devices: 1, agent: { logLevel: "warn" } });
+  try {
+    const device = s.home.device(1);
+    await device.forgeMacs(99, 200);
+    await live(s, 10_000, "198.18.0.0");
+    const first = await settled(s);
+    const devices = await s.operator.value("Device.X_SPIN.DeviceNumberOfEntries");
+    print({
+      figure: `memory with ${devices} devices and 10,000 live flows (agent and helper)`,
+      measured: describe(first),
+      target: "≤ 75 MB RSS, ≤ 35 MB anonymous",
+      met: first.rss <= 75 && first.anonymous <= 35,
+      beside: `an empty Node: ${emptyNode().toFixed(0)} MB RSS`,
+    });
+    await live(s, 20_000, "198.18.64.0");
+    const second = await settled(s);
+    const each = (second.rss - first.rss) / 2;
+    print({
+      figure: "memory per further 10,000 flows",
+      measured: `${each.toFixed(1)} MB`,
+      target: "≤ 4 MB",
+      met: each <= 4,
+      beside: describe(second),
+    });
+    resetPeak(s.agent.pid);
+    await Promise.all([
+      device.flows("198.18.128.0", { count: 100_000, rate: 10_000, port: 11, spread: 30_000 }),
+      pause(3000).then(() => s.operator.get("Device.")),
+    ]);
+    const { peak } = memory(s.agent.pid);
+    print({
+      figure: "peak during a flood (10,000 connections/s for 10 s) and a Get of Device.",
+      measured: `${peak.toFixed(0)} MB`,
+      target: "≤ 120 MB",
+      met: peak <= 120,
+      beside: describe(second),
+    });
+  } finally {
+    await s.end();
+  }
+}
+
+/** Flows that were answered and live for two minutes (conntrack's timeout for a stream). */
+async function live(s: Scene, count: number, from: string): Promise<void> {
+  await s.home.device(1).flows(from, { count, rate: 4000, rounds: 2 });
+}
+
+async function settled(s: Scene): Promise<Memory> {
+  await pause(7000);
+  return memory(s.agent.pid);
+}
+
+function describe({ rss, anonymous }: Memory): string {
+  return `${rss.toFixed(1)} MB RSS, ${anonymous.toFixed(1)} MB anonymous`;
+}
+
+function emptyNode(): number {
+  return Number(execFileSync(process.execPath, ["-p", "process.memoryUsage().rss / 1048576"], { encoding: "utf8" }));
+}
+
+void main();
