@@ -189,7 +189,8 @@ describe.each(BACKENDS)("with the enforcer's backend %s", (backend) => {
       for (const rule of rules.splice(0)) await s.operator.removeRule(rule);
       const again = c.stops.map(([n, address]) => s.home.device(n).udp(address, { count: 20, everyUs: 5000 }));
       for (const result of await Promise.all(again)) expect(result.received).toBeGreaterThan(0);
-      await expectFlowing(stops.filter(({ kind }) => kind === "udp" || kind === "push" || kind === "icmp"));
+      // A push that nobody asks for again has lost its way through NAT, and TCP backs off: these two may stay away.
+      await expectFlowing(stops.filter(({ kind }) => kind === "udp" || kind === "icmp"));
     });
 
     test("Reject answers at once, where Block lets time out", async () => {
