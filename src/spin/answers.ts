@@ -1,0 +1,167 @@
+/**
+ * What DNS tells: questions are counted, answers name addresses, and an answer under a rule's domain reaches the enforcer
+ * in the same turn of the event loop.
+ */
+import { parseAddress, printAddress } from "../lib/address.ts";
+import type { Clock } from "../lib/clock.ts";
+import { Counter } from "./counters.ts";
+import type { Counters } from "./counters.ts";
+import type { DeviceTable } from "./devices.ts";
+import { sameWords } from "./direction.ts";
+import type { HomeMap } from "./direction.ts";
+import type { FlowTable } from "./flows.ts";
+import { Names } from "./names.ts";
+import type { Observation } from "./observation.ts";
+import type { Owners } from "./owners.ts";
+import type { Reconciler } from "./reconciler.ts";
+import type { NameAddress } from "./ruleset.ts";
+
+type Query = Extract<Observation, { kind: "query" }>;
+type Answer = Extract<Observation, { kind: "answer" }>;
+
+/** Answers whose client is not known yet wait for it, so many and so long. */
+const MAX_HELD = 256;
+const HELD_TICKS = 10;
+
+export interface AnswersOptions {
+  readonly clock: Clock;
+  readonly home: HomeMap;
+  readonly owners: Owners;
+  readonly devices: DeviceTable;
+  readonly names: Names;
+  readonly flows: FlowTable;
+  /** Addresses that no rule may cut. */
+  readonly management: ReadonlySet<string>;
+  readonly reconciler?: Reconciler;
+}
+
+export class Answers {
+  readonly #options: AnswersOptions;
+  #held: { answer: Answer; client: Uint32Array; ticks: number }[] = [];
+  /** Answers' addresses that no rule on the name will cover, because the name has too many. */
+  refused = 0;
+
+  constructor(options: AnswersOptions) {
+    this.#options = options;
+  }
+
+  asked(query: Query, counters: Counters): void {
+    const { devices, clock } = this.#options;
+    const slot = this.#slotOf(query.mac, parseAddress(query.client));
+    if (slot < 0) return;
+    counters.add(slot, Counter.DnsQueries, 1);
+    // A question that a blocked device asks in vain is a retry, not life.
+    if (devices.bySlot(slot)?.blocked === true) devices.seen(slot, query.time);
+    else devices.sent(slot, query.time, clock.monotonic());
+  }
+
+  answered(answer: Answer): void {
+    if (answer.rcode !== 0 || answer.addresses.length === 0) return;
+    const client = parseAddress(answer.client);
+    const slot = this.#slotOf(answer.mac, client);
+    if (slot >= 0) this.#learn(answer, slot);
+    else if (client) {
+      if (this.#held.length >= MAX_HELD) this.#held.shift();
+      this.#held.push({ answer, client, ticks: HELD_TICKS });
+    }
+  }
+
+  /** An address has got an owner: answers that waited for it are heard. */
+  clientFound(words: ArrayLike<number>, offset: number): void {
+    if (this.#held.length === 0) return;
+    const slot = this.#options.owners.find(words, offset);
+    const found = this.#held.filter(({ client }) => sameWords(client, 0, words, offset));
+    if (slot < 0 || found.length === 0) return;
+    this.#held = this.#held.filter((held) => !found.includes(held));
+    for (const { answer } of found) this.#learn(answer, slot);
+  }
+
+  tick(): void {
+    if (this.#held.length > 0) this.#held = this.#held.filter((held) => --held.ticks > 0);
+  }
+
+  /** Whether one of the names falls under a domain of a rule in force. */
+  isUnderRules(names: readonly string[]): boolean {
+    const domains = this.#options.reconciler?.domains;
+    return domains !== undefined && domains.size > 0 && matching(names, domains).length > 0;
+  }
+
+  /**
+   * What devices were told of names under the domains and still counts: by answers that live, and by flows that live
+   * although their answers are over.
+   */
+  underDomains(domains: ReadonlySet<string>): NameAddress[] {
+    const { names, flows, clock } = this.#options;
+    const facts: NameAddress[] = [];
+    const now = clock.monotonic();
+    names.eachAlive(now, (slot, words, offset, chain, expires) =>
+      this.#addFacts(facts, slot, words, offset, matching(chain, domains), expires),
+    );
+    flows.eachNamed((slot, words, offset, name) =>
+      this.#addFacts(facts, slot, words, offset, matching([name], domains), now + Names.lifetimeMs(0)),
+    );
+    return facts;
+  }
+
+  #learn(answer: Answer, slot: number): void {
+    const { names, reconciler, clock } = this.#options;
+    const domains = reconciler && reconciler.domains.size > 0 ? matching(answer.names, reconciler.domains) : [];
+    const now = clock.monotonic();
+    const facts: NameAddress[] = [];
+    for (const { address, ttl } of answer.addresses) {
+      const words = parseAddress(address);
+      if (!words) continue;
+      const expires = names.learn(slot, words, 0, answer.names, ttl, now);
+      if (expires === 0) this.refused++;
+      else this.#addFacts(facts, slot, words, 0, domains, expires);
+    }
+    if (facts.length > 0 && reconciler) this.#tell(facts, slot, reconciler);
+  }
+
+  #tell(facts: readonly NameAddress[], slot: number, reconciler: Reconciler): void {
+    reconciler.addresses(facts, []);
+    // A living flow to what is covered only now (the address had another name, or the answer came late) must end.
+    for (const { mac, address } of facts) {
+      const words = parseAddress(address) as Uint32Array;
+      if (this.#options.flows.hasPeer(slot, words, 0)) reconciler.cut([mac], [{ words, bits: 128 }]);
+    }
+  }
+
+  #addFacts(
+    facts: NameAddress[],
+    slot: number,
+    words: ArrayLike<number>,
+    offset: number,
+    domains: readonly string[],
+    expires: number,
+  ): void {
+    if (domains.length === 0) return;
+    const { devices, home, management, clock } = this.#options;
+    const row = devices.bySlot(slot);
+    if (!row || !home.coverable(words, offset)) return;
+    const address = printAddress(words, offset);
+    if (management.has(address)) return;
+    const wall = expires - clock.monotonic() + clock.now();
+    for (const domain of domains) facts.push({ kind: "name", mac: row.mac, domain, address, expires: wall });
+  }
+
+  #slotOf(mac: number | undefined, client: Uint32Array | undefined): number {
+    const { devices, owners } = this.#options;
+    const row = mac === undefined ? undefined : devices.byMac(mac);
+    if (row) return row.slot;
+    return client ? owners.find(client, 0) : -1;
+  }
+}
+
+/** The domains that one of the names is or lies under. */
+function matching(names: readonly string[], domains: ReadonlySet<string>): string[] {
+  const found = new Set<string>();
+  for (const name of names)
+    for (let from = 0; from >= 0;) {
+      const suffix = from === 0 ? name : name.slice(from);
+      if (domains.has(suffix)) found.add(suffix);
+      const dot = name.indexOf(".", from);
+      from = dot < 0 ? -1 : dot + 1;
+    }
+  return [...found];
+}

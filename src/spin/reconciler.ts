@@ -1,0 +1,270 @@
+/**
+ * Keeps an enforcer at the newest policy. A change of rules only marks the policy as old; one pump at a time applies the
+ * newest, so a burst of changes is one application. Addresses are told at once, as differences, and whole after a start.
+ * What the enforcer refuses as a whole is tried again; what it refuses of a rule shows in the rule's state.
+ */
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import { parsePrefix as hostPrefix, printPrefix } from "../lib/address.ts";
+import type { Prefix } from "../lib/address.ts";
+import type { RuleBook } from "./rules.ts";
+import type {
+  ApplyReport,
+  DeviceAddress,
+  Enforcer,
+  Hits,
+  HomeNetwork,
+  NameAddress,
+  Policy,
+  PolicyRule,
+} from "./ruleset.ts";
+
+const RETRY_MS = [250, 1000, 5000, 15_000];
+
+export interface ReconcilerOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly rules: RuleBook;
+  readonly enforcer: Enforcer;
+  /** Every address of every device. */
+  readonly deviceAddresses: () => DeviceAddress[];
+  /** What devices were told of names under these domains, and still counts. */
+  readonly nameAddresses: (domains: ReadonlySet<string>) => NameAddress[];
+  /** The enforcer has this policy. */
+  readonly applied: (policy: Policy, report: ApplyReport) => void;
+}
+
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  #network: HomeNetwork | undefined;
+  #needsStart = false;
+  #started = false;
+  #policyIsOld = true;
+  #pump: Promise<void> | undefined;
+  #scheduled = false;
+  #failures = 0;
+  #retry: NodeJS.Timeout | undefined;
+  #closed = false;
+  #applied: Policy = { rules: [] };
+  #domains: ReadonlySet<string> = new Set();
+  #settled: (() => void)[] = [];
+  /** Why the newest policy is not in force, in words; empty if it is. */
+  lastError = "";
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+  }
+
+  /** The domains that rules in force name: what an answer is matched against. */
+  get domains(): ReadonlySet<string> {
+    return this.#domains;
+  }
+
+  /** The home's cut is known, or changed. */
+  networkChanged(network: HomeNetwork): void {
+    this.#network = network;
+    this.#needsStart = true;
+    this.#wake();
+  }
+
+  /** A rule changed, or expired. Applied in this turn of the event loop, after the caller has finished. */
+  policyChanged(): void {
+    this.#policyIsOld = true;
+    this.#wake();
+  }
+
+  /** Tells the enforcer at once; before it has started, the start tells everything. */
+  addresses(added: readonly (DeviceAddress | NameAddress)[], removed: readonly (DeviceAddress | NameAddress)[]): void {
+    if (!this.#started || this.#closed) return;
+    this.#options.enforcer.addresses({ added, removed }).catch((error: unknown) => {
+      // What did not arrive is told again whole.
+      this.#failed("the enforcer took no addresses", error);
+    });
+  }
+
+  /** Ends living flows to what a rule on a name just came to cover. */
+  cut(devices: readonly number[], destinations: readonly Prefix[]): void {
+    if (!this.#started || this.#closed) return;
+    this.#options.enforcer.cut(devices, destinations).catch((error: unknown) => {
+      this.#options.log.warn("the enforcer did not end flows", error);
+    });
+  }
+
+  async hits(): Promise<Hits | undefined> {
+    if (!this.#started || this.#closed) return undefined;
+    try {
+      return await this.#options.enforcer.hits();
+    } catch (error) {
+      this.#options.log.warn("the enforcer gave no hits", error);
+      return undefined;
+    }
+  }
+
+  /** Resolves when everything asked for until now is in force; while the network is unknown, nothing can be. */
+  settled(): Promise<void> {
+    if (!this.#network || this.#closed || !this.#isBehind()) return Promise.resolve();
+    return new Promise((resolve) => this.#settled.push(resolve));
+  }
+
+  /** Applies again whenever somebody else took the rules away, until the signal. */
+  async run(signal: AbortSignal): Promise<void> {
+    const iterator = this.#options.enforcer.lost[Symbol.asyncIterator]();
+    const stopped = new Promise<undefined>((resolve) => {
+      if (signal.aborted) resolve(undefined);
+      else signal.addEventListener("abort", () => resolve(undefined), { once: true });
+    });
+    for (;;) {
+      const result = await Promise.race([iterator.next(), stopped]);
+      if (!result || result.done) break;
+      this.#options.log.warn("somebody removed our rules from the kernel; putting them back");
+      this.#needsStart = this.#network !== undefined;
+      this.#wake();
+    }
+    await stopped;
+    // An iterator that waits for ever may never answer: nobody waits for it.
+    void iterator.return?.()?.catch(() => undefined);
+  }
+
+  /** Lets the pump finish and lets go of the enforcer. */
+  async close(): Promise<void> {
+    clearTimeout(this.#retry);
+    this.#closed = true;
+    await this.#pump;
+    for (const resolve of this.#settled.splice(0)) resolve();
+    await this.#options.enforcer.close();
+  }
+
+  #isBehind(): boolean {
+    return this.#needsStart || this.#policyIsOld || this.#scheduled || this.#pump !== undefined;
+  }
+
+  #wake(): void {
+    if (this.#scheduled || this.#pump || this.#closed) return;
+    this.#scheduled = true;
+    // One transaction may change many rules: they are applied together, when it is done.
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      if (this.#closed || this.#pump) return;
+      this.#pump = this.#work().finally(() => {
+        this.#pump = undefined;
+        if (!this.#closed && !this.#retry && (this.#needsStart || (this.#started && this.#policyIsOld))) this.#wake();
+        else if (!this.#retry) for (const resolve of this.#settled.splice(0)) resolve();
+      });
+    });
+  }
+
+  /** Never rejects. */
+  async #work(): Promise<void> {
+    try {
+      if (this.#needsStart) await this.#start();
+      while (this.#started && this.#policyIsOld && !this.#needsStart && !this.#closed) await this.#apply();
+      this.#failures = 0;
+      this.lastError = "";
+    } catch (error) {
+      this.#failed("the policy is not in force yet", error);
+    }
+  }
+
+  async #start(): Promise<void> {
+    const { enforcer, deviceAddresses } = this.#options;
+    this.#needsStart = false;
+    this.#policyIsOld = true;
+    try {
+      await enforcer.start(this.#network as HomeNetwork);
+      this.#started = true;
+      await enforcer.addresses({ added: deviceAddresses(), removed: [] });
+    } catch (error) {
+      this.#needsStart = true;
+      throw error;
+    }
+  }
+
+  async #apply(): Promise<void> {
+    const { enforcer, rules, nameAddresses, applied } = this.#options;
+    this.#policyIsOld = false;
+    const { version } = rules;
+    const policy = rules.policy();
+    const before = this.#applied;
+    this.#domains = domainsOf(policy);
+    try {
+      const report = await enforcer.apply(policy);
+      // Answers that came while it was being applied were told already; telling again only renews.
+      const names = this.#domains.size > 0 ? nameAddresses(this.#domains) : [];
+      if (names.length > 0) await enforcer.addresses({ added: names, removed: [] });
+      this.#applied = policy;
+      rules.applied(version, report);
+      applied(policy, report);
+      for (const { devices, destinations } of flowsToCut(before, policy, names)) this.cut(devices, destinations);
+    } catch (error) {
+      this.#policyIsOld = true;
+      throw error;
+    }
+  }
+
+  #failed(what: string, error: unknown): void {
+    if (this.#closed) return;
+    const wait = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)] as number;
+    this.lastError = error instanceof Error ? error.message : String(error);
+    this.#options.log.warn(`${what}, trying again in ${wait} ms`, error);
+    this.#needsStart = this.#network !== undefined;
+    this.#retry ??= setTimeout(() => {
+      this.#retry = undefined;
+      this.#wake();
+    }, wait);
+  }
+}
+
+function domainsOf(policy: Policy): Set<string> {
+  const domains = new Set<string>();
+  for (const rule of policy.rules)
+    if (rule.destinations !== "*") for (const domain of rule.destinations.domains) domains.add(domain);
+  return domains;
+}
+
+/** What blocks that are new (or no longer excepted) cover: their established flows must end. An empty list means any. */
+function flowsToCut(
+  before: Policy,
+  after: Policy,
+  names: readonly NameAddress[],
+): { devices: readonly number[]; destinations: readonly Prefix[] }[] {
+  const known = new Map(before.rules.map((rule) => [rule.id, rule]));
+  const present = new Map(after.rules.map((rule) => [rule.id, rule]));
+  const exceptionsFell = before.rules.some((rule) => rule.action === "Allow" && !isSame(rule, present.get(rule.id)));
+  const cuts = [];
+  for (const rule of after.rules) {
+    if (rule.action !== "Block" && rule.action !== "Reject") continue;
+    if (!exceptionsFell && isSame(rule, known.get(rule.id))) continue;
+    const devices = rule.macs === "*" ? [] : rule.macs;
+    if (rule.destinations === "*") {
+      cuts.push({ devices, destinations: [] });
+      continue;
+    }
+    const destinations = [...rule.destinations.prefixes, ...namedPrefixes(rule, names)];
+    if (destinations.length > 0) cuts.push({ devices, destinations });
+  }
+  return cuts;
+}
+
+function namedPrefixes(rule: PolicyRule, names: readonly NameAddress[]): Prefix[] {
+  if (rule.destinations === "*") return [];
+  const domains = new Set(rule.destinations.domains);
+  const texts = new Set<string>();
+  for (const { domain, mac, address } of names)
+    if (domains.has(domain) && (rule.macs === "*" || rule.macs.includes(mac))) texts.add(address);
+  return [...texts].map(hostPrefix).filter((prefix) => prefix !== undefined);
+}
+
+/** A rule that nobody touched comes with the very same lists each time, so most comparisons end at identity. */
+function isSame(rule: PolicyRule, other: PolicyRule | undefined): boolean {
+  if (!other || rule.action !== other.action || rule.tier !== other.tier) return false;
+  if (rule.protocol !== other.protocol || rule.initiator !== other.initiator) return false;
+  if (rule.macs !== other.macs && String(rule.macs) !== String(other.macs)) return false;
+  if (rule.ports !== other.ports && JSON.stringify(rule.ports) !== JSON.stringify(other.ports)) return false;
+  if (rule.destinations === "*" || other.destinations === "*") return rule.destinations === other.destinations;
+  const { prefixes, domains } = rule.destinations;
+  return (
+    (prefixes === other.destinations.prefixes ||
+      String(prefixes.map(printPrefix)) === String(other.destinations.prefixes.map(printPrefix))) &&
+    (domains === other.destinations.domains || String(domains) === String(other.destinations.domains))
+  );
+}

@@ -1,0 +1,733 @@
+/**
+ * SPIN: the home as one object. Observations go in; devices, counters, flows, names and rules in force come out. It knows
+ * neither where observations come from nor who enforces, and nothing of USP.
+ *
+ * Everything happens in the turn of the event loop that brought it; only the enforcer and the disk are waited for.
+ */
+import { randomBytes } from "node:crypto";
+import { isIPv4, parseAddress, parsePrefix, printAddress } from "../lib/address.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import type { Store } from "../lib/store.ts";
+import { Answers } from "./answers.ts";
+import { Baselines } from "./baselines.ts";
+import { Counter, Counters } from "./counters.ts";
+import { Destinations } from "./destinations.ts";
+import { DeviceTable } from "./devices.ts";
+import type { DeviceRow } from "./devices.ts";
+import { HomeMap } from "./direction.ts";
+import { EndedFlows } from "./ended-flows.ts";
+import { FlowTable } from "./flows.ts";
+import { Names } from "./names.ts";
+import { Neighbourhood } from "./neighbourhood.ts";
+import type { Observation, Source } from "./observation.ts";
+import { Owners } from "./owners.ts";
+import type { Authority, ListResolver } from "./policy.ts";
+import { Queries } from "./query.ts";
+import { Reconciler } from "./reconciler.ts";
+import { RuleBook } from "./rules.ts";
+import type { RuleHits, RuleState } from "./rules.ts";
+import type { DeviceAddress, Enforcer, Hits, HomeNetwork, Policy } from "./ruleset.ts";
+import { loadState, saveState, STATE_DOCUMENT } from "./state.ts";
+import type { StateParts } from "./state.ts";
+import { defaultLimits } from "./types.ts";
+import type {
+  CaptureFigures,
+  CounterAccuracy,
+  DestinationRow,
+  FlowRow,
+  Home,
+  HomeDevice,
+  HomeSummary,
+  Limits,
+  Listener,
+  Notice,
+  QueryFilter,
+  QueryPage,
+  SpinStatus,
+} from "./types.ts";
+import { Verdicts } from "./verdict.ts";
+
+const TICK_MS = 1000;
+const SWEEP_TICKS = 30;
+/** An hour after something was lost and recovered, counters are called exact again. */
+const ESTIMATED_MS = 60 * 60_000;
+/** Flows that began so shortly before their address changed hands are the new owner's. */
+const HANDOVER_MS = 2000;
+/** New rows are saved this soon, so that they keep their numbers over a crash, but not more often than that. */
+const ROWS_SETTLE_MS = 2000;
+const ROWS_SAVE_INTERVAL_MS = 15_000;
+const NUMBERS_AT_ONCE = 256;
+const STOP_PATIENCE_MS = 3000;
+
+export interface SpinOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Without one, nothing outlives the process. */
+  readonly store?: Store;
+  readonly limits?: Partial<Limits>;
+  /** Without one, rules are kept and resolved, and obeyed by nobody: they stay Pending. */
+  readonly enforcer?: Enforcer;
+  readonly sources?: readonly Source[];
+  /** Who wins when the resident and the operator both made a rule. */
+  readonly authority?: Authority;
+  readonly lists?: ListResolver;
+  /** What no rule may cut: the agent's own connections. */
+  readonly management?: HomeNetwork["management"];
+  /** Manufacturer of a universally administered address; empty if unknown. */
+  readonly vendorOf?: (mac: number) => string;
+}
+
+export class Spin implements Home {
+  readonly rules: RuleBook;
+  readonly summary: HomeSummary;
+  readonly capture: CaptureFigures;
+
+  readonly #options: SpinOptions;
+  readonly #limits: Limits;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #listeners = new Set<Listener>();
+  readonly #counters: Counters;
+  readonly #owners: Owners;
+  readonly #devices: DeviceTable;
+  readonly #home: HomeMap;
+  readonly #names: Names;
+  readonly #destinations: Destinations;
+  readonly #ended: EndedFlows;
+  readonly #baselines = new Baselines();
+  readonly #flows: FlowTable;
+  readonly #neighbourhood: Neighbourhood;
+  readonly #answers: Answers;
+  readonly #queries: Queries;
+  readonly #reconciler: Reconciler | undefined;
+  readonly #savedHits: Map<number, RuleHits>;
+
+  #verdicts = new Verdicts({ rules: [] });
+  readonly #ruleStates = new Map<number, RuleState>();
+  #rulesChecked = false;
+  readonly #deviceHits = new Map<number, { packets: number; bytes: number }>();
+  #harvesting: Promise<void> | undefined;
+
+  #enabled = true;
+  #sourceControl: AbortController | undefined;
+  #running = false;
+  #status: SpinStatus = "Starting";
+  #statusReason = "";
+  #accuracy: CounterAccuracy = "Exact";
+  #lostAt = -Infinity;
+  #eventsReceived = 0;
+  #eventsLost = 0;
+  #dnsAnswers = 0;
+  #network: Extract<Observation, { kind: "network" }> | undefined;
+
+  #tickedAt = -Infinity;
+  #ticks = 0;
+  #savedAt: number;
+  #rowsDirtySince = Infinity;
+  #reservedNumbers: number;
+
+  constructor(options: SpinOptions) {
+    this.#options = options;
+    const limits = (this.#limits = { ...defaultLimits, ...options.limits });
+    const { clock } = options;
+    this.#clock = clock;
+    this.#log = options.log.child("spin");
+    this.rules = new RuleBook({
+      clock,
+      authority: options.authority ?? "Resident",
+      ...(options.lists && { lists: options.lists }),
+    });
+    const slots = limits.devices;
+    this.#counters = new Counters(slots);
+    this.#owners = new Owners(slots, limits.addressesPerDevice, {
+      gained: (slot, words, offset) => this.#addressGained(slot, words, offset),
+      lost: (slot, words, offset) => this.#addressLost(slot, words, offset),
+    });
+    this.#devices = new DeviceTable({
+      limits,
+      counters: this.#counters,
+      owners: this.#owners,
+      monotonic: () => clock.monotonic(),
+      vendorOf: options.vendorOf ?? (() => ""),
+      isRuled: (mac) => this.#verdicts.names(mac),
+      notify: (notice) => this.#notify(notice),
+      releasing: (slot) => this.#releaseSlot(slot),
+    });
+    this.#home = new HomeMap((words, offset) => this.#owners.find(words, offset) >= 0);
+    this.#names = new Names(slots, limits.namesPerDevice, limits.addressesPerName);
+    this.#destinations = new Destinations(slots, limits.destinationsPerDevice);
+    this.#ended = new EndedFlows(slots, limits.endedFlowsPerDevice);
+    this.#flows = new FlowTable({
+      limit: limits.flows,
+      slots,
+      home: this.#home,
+      owners: this.#owners,
+      counters: this.#counters,
+      destinations: this.#destinations,
+      names: this.#names,
+      ended: this.#ended,
+      baselines: this.#baselines,
+      sent: (slot, time) => this.#devices.sent(slot, time, clock.monotonic()),
+    });
+    this.#neighbourhood = new Neighbourhood({
+      clock,
+      home: this.#home,
+      owners: this.#owners,
+      devices: this.#devices,
+      conflict: (address, owner, claimant) => this.#notify({ kind: "address-conflict", address, owner, claimant }),
+    });
+    this.#reconciler = options.enforcer && this.#reconcilerOf(options.enforcer);
+    this.#answers = new Answers({
+      clock,
+      home: this.#home,
+      owners: this.#owners,
+      devices: this.#devices,
+      names: this.#names,
+      flows: this.#flows,
+      management: new Set(options.management?.map(({ address }) => address)),
+      ...(this.#reconciler && { reconciler: this.#reconciler }),
+    });
+    this.#queries = new Queries({
+      devices: this.#devices,
+      rows: this.#flows.rows,
+      ended: this.#ended,
+      destinations: this.#destinations,
+      names: this.#names,
+      verdicts: () => this.#verdicts,
+      epoch: randomBytes(4).readUInt32BE().toString(36),
+    });
+    this.summary = this.#summaryView();
+    this.capture = this.#captureView();
+
+    const state = loadState(options.store?.load(STATE_DOCUMENT), this.#stateParts());
+    this.#savedHits = state.hits;
+    this.#devices.startNumbersAt(state.reservedNumbers);
+    this.#reservedNumbers = state.reservedNumbers;
+    this.#devices.dirty = false;
+    this.#savedAt = clock.monotonic();
+    this.rules.onChange(() => this.#rulesChanged());
+  }
+
+  // ---- running -----------------------------------------------------------------------------------------------------
+
+  async run(signal: AbortSignal): Promise<void> {
+    this.#running = true;
+    // Numbers are on disk as given out before anybody can see them.
+    if (this.#options.store) await this.#reserveNumbers();
+    const work = new AbortController();
+    const stop = () => work.abort();
+    signal.addEventListener("abort", stop, { once: true });
+    if (signal.aborted) stop();
+    const guard = this.#reconciler?.run(work.signal);
+    const timer = setInterval(() => this.#tickIfDue(), TICK_MS);
+    try {
+      await this.#runSources(work.signal);
+    } finally {
+      clearInterval(timer);
+      signal.removeEventListener("abort", stop);
+      stop();
+      await guard;
+      await this.#finish();
+      this.#running = false;
+    }
+  }
+
+  get enabled(): boolean {
+    return this.#enabled;
+  }
+
+  setEnabled(enabled: boolean): void {
+    if (enabled === this.#enabled) return;
+    this.#enabled = enabled;
+    // Ends the sources; the loop in #runSources starts them again when there is cause to.
+    this.#sourceControl?.abort();
+    this.#updateStatus();
+  }
+
+  observe(observation: Observation): void {
+    this.#observe(observation, 0);
+  }
+
+  #observe(observation: Observation, source: number): void {
+    switch (observation.kind) {
+      case "flows":
+        this.#eventsReceived += observation.columns.length;
+        this.#flows.apply(observation.columns, source);
+        break;
+      case "dumped":
+        this.#flows.dumped(observation.startedAt, source);
+        break;
+      case "query":
+        this.#answers.asked(observation, this.#counters);
+        break;
+      case "answer":
+        this.#dnsAnswers++;
+        this.#answers.answered(observation);
+        break;
+      case "neighbour":
+        this.#neighbourhood.neighbour(observation);
+        break;
+      case "lease":
+        this.#neighbourhood.lease(observation);
+        break;
+      case "network":
+        this.#networkSeen(observation);
+        break;
+      case "loss":
+        this.#eventsLost += observation.lost;
+        this.#lostAt = this.#clock.monotonic();
+        this.#updateAccuracy();
+        break;
+    }
+    if (this.#devices.dirty && this.#rowsDirtySince === Infinity) this.#rowsDirtySince = this.#clock.monotonic();
+    this.#tickIfDue();
+  }
+
+  /** Runs the sources while enabled; returns at the signal, or when all of them have come to their end. */
+  async #runSources(signal: AbortSignal): Promise<void> {
+    const sources = this.#options.sources ?? [];
+    while (!signal.aborted) {
+      const control = (this.#sourceControl = new AbortController());
+      const stop = () => control.abort();
+      signal.addEventListener("abort", stop, { once: true });
+      this.#updateStatus();
+      if (this.#enabled && sources.length > 0) {
+        await Promise.all(sources.map((source, index) => this.#runSource(source, index, control.signal)));
+        signal.removeEventListener("abort", stop);
+        if (!control.signal.aborted) return;
+      } else {
+        await aborted(control.signal);
+        signal.removeEventListener("abort", stop);
+      }
+    }
+  }
+
+  async #runSource(source: Source, index: number, signal: AbortSignal): Promise<void> {
+    try {
+      await source.run(signal, (observation) => {
+        if (!signal.aborted) this.#observe(observation, index);
+      });
+    } catch (error) {
+      this.#log.error(`source ${source.name} failed and stays off`, error);
+    }
+  }
+
+  /** The last work: what has ended goes to the past, hits are fetched, everything is saved. */
+  async #finish(): Promise<void> {
+    this.tick();
+    await within(STOP_PATIENCE_MS, this.settled());
+    await within(STOP_PATIENCE_MS, this.harvest());
+    await this.save().catch((error: unknown) => this.#log.error("the counters were not saved", error));
+    await this.#reconciler?.close().catch((error: unknown) => this.#log.warn("the enforcer did not close", error));
+  }
+
+  // ---- time --------------------------------------------------------------------------------------------------------
+
+  #tickIfDue(): void {
+    if (this.#clock.monotonic() - this.#tickedAt >= TICK_MS * 0.9) this.tick();
+  }
+
+  tick(): void {
+    const now = (this.#tickedAt = this.#clock.monotonic());
+    this.#devices.tick();
+    this.#counters.sample(now);
+    this.#destinations.tick(now);
+    this.#flows.tick();
+    this.#answers.tick();
+    if (++this.#ticks % SWEEP_TICKS === 0) this.#owners.sweep(now);
+    this.rules.expire();
+    this.#updateAccuracy();
+    this.#updateStatus();
+    if (this.rules.size > 0) void this.harvest();
+    this.#saveIfDue(now);
+  }
+
+  harvest(): Promise<void> {
+    if (!this.#reconciler) return Promise.resolve();
+    const reconciler = this.#reconciler;
+    this.#harvesting ??= reconciler
+      .hits()
+      .then((hits) => hits && this.#countHits(hits))
+      .finally(() => (this.#harvesting = undefined));
+    return this.#harvesting;
+  }
+
+  #countHits(hits: Hits): void {
+    this.rules.count(hits);
+    for (const [mac, total] of hits.devices) {
+      const seen = this.#deviceHits.get(mac) ?? { packets: 0, bytes: 0 };
+      // A total that fell is a new enforcer's and counts whole.
+      const fell = total.packets < seen.packets || total.bytes < seen.bytes;
+      this.#deviceHits.set(mac, { packets: total.packets, bytes: total.bytes });
+      const row = this.#devices.byMac(mac);
+      const packets = fell ? total.packets : total.packets - seen.packets;
+      const bytes = fell ? total.bytes : total.bytes - seen.bytes;
+      const slot = row?.slot ?? this.#counters.home;
+      if (packets > 0) this.#count(slot, Counter.BlockedPackets, packets);
+      if (bytes > 0) this.#count(slot, Counter.BlockedBytes, bytes);
+    }
+    for (const mac of this.#deviceHits.keys()) if (!hits.devices.has(mac)) this.#deviceHits.delete(mac);
+  }
+
+  /** The home alone, for a device without a row, would be counted twice by `add`. */
+  #count(slot: number, counter: 8 | 9, amount: number): void {
+    if (slot !== this.#counters.home) this.#counters.add(slot, counter, amount);
+    else this.#counters.addHome(counter, amount);
+  }
+
+  // ---- the home ----------------------------------------------------------------------------------------------------
+
+  #networkSeen(network: Extract<Observation, { kind: "network" }>): void {
+    const before = this.#network;
+    this.#network = network;
+    this.#home.set(network.lanPrefixes, network.gatewayAddresses);
+    this.#neighbourhood.networkSeen(network);
+    this.#flows.bindWaiting();
+    if (before && sameNetwork(before, network)) return;
+    this.#reconciler?.networkChanged({
+      lanInterfaces: network.lanInterfaces,
+      lanPrefixes: network.lanPrefixes.map(parsePrefix).filter((prefix) => prefix !== undefined),
+      gatewayAddresses: network.gatewayAddresses,
+      management: this.#options.management ?? [],
+    });
+  }
+
+  #addressGained(slot: number, words: Uint32Array, offset: number): void {
+    const row = this.#devices.bySlot(slot);
+    if (!row) return;
+    this.#reconciler?.addresses([deviceAddress(row, words, offset)], []);
+    this.#devices.addressesChanged(slot, isIPv4(words, offset) ? 4 : 6);
+    this.#flows.ownerChanged(words, offset, slot, this.#clock.now() - HANDOVER_MS);
+    this.#flows.bindWaiting();
+    this.#answers.clientFound(words, offset);
+  }
+
+  #addressLost(slot: number, words: Uint32Array, offset: number): void {
+    const row = this.#devices.bySlot(slot);
+    if (!row) return;
+    this.#reconciler?.addresses([], [deviceAddress(row, words, offset)]);
+    this.#devices.addressesChanged(slot, isIPv4(words, offset) ? 4 : 6);
+  }
+
+  #releaseSlot(slot: number): void {
+    this.#flows.forgetDevice(slot);
+    this.#owners.removeAll(slot);
+    this.#names.removeAll(slot);
+    this.#destinations.removeAll(slot);
+    this.#ended.removeAll(slot);
+  }
+
+  // ---- rules -------------------------------------------------------------------------------------------------------
+
+  #reconcilerOf(enforcer: Enforcer): Reconciler {
+    return new Reconciler({
+      clock: this.#clock,
+      log: this.#log,
+      rules: this.rules,
+      enforcer,
+      deviceAddresses: () => this.#deviceAddresses(),
+      nameAddresses: (domains) => this.#answers.underDomains(domains),
+      applied: (policy, { refused }) => this.#applied(policy, refused),
+    });
+  }
+
+  #rulesChanged(): void {
+    this.#reconciler?.policyChanged();
+    this.#checkRulesSoon();
+  }
+
+  #applied(policy: Policy, refused: ReadonlyMap<number, string>): void {
+    this.#verdicts = new Verdicts(policy, refused);
+    for (const row of this.#devices.values()) this.#devices.setBlocked(row, this.#verdicts.blocksAllOf(row.mac));
+    this.#checkRulesSoon();
+  }
+
+  /** After the present turn, tells which rules' states changed. */
+  #checkRulesSoon(): void {
+    if (this.#rulesChecked) return;
+    this.#rulesChecked = true;
+    queueMicrotask(() => {
+      this.#rulesChecked = false;
+      const present = this.rules.list();
+      for (const { id } of present) {
+        const state = this.rules.state(id);
+        const before = this.#ruleStates.get(id);
+        this.#ruleStates.set(id, state);
+        if (before && (before.status !== state.status || before.reason !== state.reason))
+          this.#notify({ kind: "rule-changed", rule: id });
+      }
+      if (this.#ruleStates.size > present.length)
+        for (const id of this.#ruleStates.keys()) if (!this.rules.get(id)) this.#ruleStates.delete(id);
+    });
+  }
+
+  #deviceAddresses(): DeviceAddress[] {
+    const list: DeviceAddress[] = [];
+    for (const row of this.#devices.values())
+      this.#owners.each(row.slot, (words, offset) => list.push(deviceAddress(row, words, offset)));
+    return list;
+  }
+
+  settled(): Promise<void> {
+    return this.#reconciler?.settled() ?? Promise.resolve();
+  }
+
+  /** Hits of a rule as they were saved before this start: for `rules.put`. */
+  savedHits(rule: number): RuleHits | undefined {
+    return this.#savedHits.get(rule);
+  }
+
+  // ---- reading -----------------------------------------------------------------------------------------------------
+
+  get status(): SpinStatus {
+    return this.#status;
+  }
+  get statusReason(): string {
+    return this.#statusReason;
+  }
+  get accuracy(): CounterAccuracy {
+    return this.#accuracy;
+  }
+
+  devices(): IterableIterator<HomeDevice> {
+    return this.#devices.values();
+  }
+  device(number: number): HomeDevice | undefined {
+    return this.#devices.byNumber(number);
+  }
+  deviceByMac(mac: number): HomeDevice | undefined {
+    return this.#devices.byMac(mac);
+  }
+
+  setName(number: number, name: string): Promise<void> {
+    this.#devices.setName(this.#row(number), name);
+    return this.save();
+  }
+
+  forget(number: number): Promise<void> {
+    this.#devices.remove(this.#row(number), "forgotten");
+    return this.save();
+  }
+
+  queryFlows(filter: QueryFilter): QueryPage<FlowRow> {
+    return this.#queries.flows(filter);
+  }
+  queryDestinations(filter: QueryFilter): QueryPage<DestinationRow> {
+    return this.#queries.destinations(filter);
+  }
+  topDestinations(number: number, count: number): readonly { readonly name: string; readonly bytes: number }[] {
+    const row = this.#devices.byNumber(number);
+    return row ? this.#queries.top(row.slot, count) : [];
+  }
+
+  nameOf(mac: number, address: string): string {
+    const row = this.#devices.byMac(mac);
+    const words = parseAddress(address);
+    return row && words ? this.#names.best(row.slot, words, 0) : "";
+  }
+  /** All names under which the device knows the address, CNAMEs included. */
+  namesOf(mac: number, address: string): string[] {
+    const row = this.#devices.byMac(mac);
+    const words = parseAddress(address);
+    return row && words ? this.#names.all(row.slot, words, 0) : [];
+  }
+
+  subscribe(listener: Listener): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  #row(number: number): DeviceRow {
+    const row = this.#devices.byNumber(number);
+    if (!row) throw new RangeError(`no device ${number}`);
+    return row;
+  }
+
+  #notify(notice: Notice): void {
+    if (notice.kind === "device-added")
+      this.#devices.setBlocked(notice.device as DeviceRow, this.#verdicts.blocksAllOf(notice.device.mac));
+    for (const listener of this.#listeners) {
+      try {
+        listener(notice);
+      } catch (error) {
+        this.#log.error(`a listener failed at ${notice.kind}`, error);
+      }
+    }
+  }
+
+  // ---- state -------------------------------------------------------------------------------------------------------
+
+  async save(): Promise<void> {
+    const { store } = this.#options;
+    if (!store) return;
+    this.#savedAt = this.#clock.monotonic();
+    this.#rowsDirtySince = Infinity;
+    this.#devices.dirty = false;
+    if (this.#devices.nextNumber + NUMBERS_AT_ONCE / 2 > this.#reservedNumbers)
+      this.#reservedNumbers = this.#devices.nextNumber + NUMBERS_AT_ONCE;
+    const reserved = this.#reservedNumbers;
+    await store.save(STATE_DOCUMENT, () =>
+      saveState(this.#stateParts(), reserved, this.#ruleHits(), (names) => this.#answers.isUnderRules(names)),
+    );
+    if (this.#running) this.#devices.reserve(reserved - 1);
+  }
+
+  async #reserveNumbers(): Promise<void> {
+    try {
+      await this.save();
+    } catch (error) {
+      this.#log.error("the state is not being saved: device rows may get other numbers after a restart", error);
+    }
+  }
+
+  #saveIfDue(now: number): void {
+    if (!this.#options.store || !this.#running) return;
+    const rowsDue = now - this.#rowsDirtySince >= ROWS_SETTLE_MS && now - this.#savedAt >= ROWS_SAVE_INTERVAL_MS;
+    const numbersDue = this.#devices.nextNumber + NUMBERS_AT_ONCE / 4 > this.#reservedNumbers;
+    if (rowsDue || numbersDue || now - this.#savedAt >= this.#limits.saveIntervalMs)
+      this.save().catch((error: unknown) => this.#log.error("the counters were not saved", error));
+  }
+
+  *#ruleHits(): Iterable<readonly [number, RuleHits]> {
+    for (const { id } of this.rules.list()) yield [id, this.rules.hits(id)];
+  }
+
+  #stateParts(): StateParts {
+    return {
+      devices: this.#devices,
+      owners: this.#owners,
+      counters: this.#counters,
+      rows: this.#flows.rows,
+      baselines: this.#baselines,
+      names: this.#names,
+      now: this.#clock.now(),
+      monotonic: this.#clock.monotonic(),
+    };
+  }
+
+  // ---- condition ---------------------------------------------------------------------------------------------------
+
+  #updateAccuracy(): void {
+    const estimated = this.#clock.monotonic() - this.#lostAt < ESTIMATED_MS;
+    const accuracy = this.#flows.offloaded > 0 ? "Partial" : estimated ? "Estimated" : "Exact";
+    if (accuracy === this.#accuracy) return;
+    this.#accuracy = accuracy;
+    this.#notify({ kind: "status-changed" });
+  }
+
+  #updateStatus(): void {
+    const [status, reason] = this.#condition();
+    if (status === this.#status && reason === this.#statusReason) return;
+    this.#status = status;
+    this.#statusReason = reason;
+    this.#notify({ kind: "status-changed" });
+  }
+
+  #condition(): [SpinStatus, string] {
+    if (!this.#enabled) return ["Disabled", "Enable is false."];
+    const parts = (this.#options.sources ?? []).map(({ name, health }) => ({ name, health }));
+    if (this.#options.enforcer) parts.push({ name: "enforcer", health: this.#options.enforcer.health });
+    const trouble = parts.filter(({ health }) => health.status === "Error" || health.status === "Degraded");
+    const words = trouble.map(
+      ({ name, health }) => `${name} (${health.backend}): ${health.lastError || health.status.toLowerCase()}`,
+    );
+    if (this.#reconciler?.lastError) words.push(`rules are not in force: ${this.#reconciler.lastError}`);
+    if (trouble.some(({ health }) => health.status === "Error")) return ["Error", words.join("; ")];
+    if (words.length > 0) return ["Degraded", words.join("; ")];
+    const starting = parts.find(({ health }) => health.status === "Starting");
+    if (starting) return ["Starting", `${starting.name} is starting.`];
+    return ["Running", ""];
+  }
+
+  #summaryView(): HomeSummary {
+    const counters = this.#counters;
+    const devices = this.#devices;
+    const { home } = counters;
+    return {
+      get deviceCount() {
+        return devices.size;
+      },
+      get activeDeviceCount() {
+        return devices.activeCount;
+      },
+      get blockedDeviceCount() {
+        return devices.blockedCount;
+      },
+      get bytesSent() {
+        return counters.get(home, Counter.BytesSent);
+      },
+      get bytesReceived() {
+        return counters.get(home, Counter.BytesReceived);
+      },
+      get packetsSent() {
+        return counters.get(home, Counter.PacketsSent);
+      },
+      get packetsReceived() {
+        return counters.get(home, Counter.PacketsReceived);
+      },
+      get activeFlowCount() {
+        return counters.activeFlows(home);
+      },
+      get dnsQueryCount() {
+        return counters.get(home, Counter.DnsQueries);
+      },
+      get blockedPackets() {
+        return counters.get(home, Counter.BlockedPackets);
+      },
+      get blockedBytes() {
+        return counters.get(home, Counter.BlockedBytes);
+      },
+    };
+  }
+
+  #captureView(): CaptureFigures {
+    const sources = this.#options.sources ?? [];
+    const sum = (of: "lost" | "resyncs" | "decodeErrors") =>
+      sources.reduce((total, { health }) => total + health[of], 0);
+    const view = (read: () => number) => ({ get: read, enumerable: true });
+    return Object.defineProperties({} as CaptureFigures, {
+      flowCount: view(() => this.#flows.live),
+      eventsReceived: view(() => this.#eventsReceived),
+      eventsLost: view(() => Math.max(this.#eventsLost, sum("lost"))),
+      resyncs: view(() => sum("resyncs")),
+      dnsAnswers: view(() => this.#dnsAnswers),
+      decodeErrors: view(() => sum("decodeErrors")),
+      devicesEvicted: view(() => this.#devices.evicted),
+      devicesRefused: view(() => this.#devices.refused),
+      addressConflicts: view(() => this.#neighbourhood.conflicts),
+      flowsUntracked: view(() => this.#flows.untracked),
+      flowsUnattributed: view(() => this.#flows.unattributed),
+    });
+  }
+}
+
+function deviceAddress(row: DeviceRow, words: Uint32Array, offset: number): DeviceAddress {
+  return { kind: "device", mac: row.mac, address: printAddress(words, offset) };
+}
+
+function sameNetwork(
+  a: Extract<Observation, { kind: "network" }>,
+  b: Extract<Observation, { kind: "network" }>,
+): boolean {
+  return (
+    String(a.lanInterfaces) === String(b.lanInterfaces) &&
+    String(a.lanPrefixes) === String(b.lanPrefixes) &&
+    String(a.gatewayAddresses) === String(b.gatewayAddresses)
+  );
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+/** Waits for a promise, but not longer; it goes on by itself. */
+async function within(ms: number, promise: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
+  await Promise.race([promise, patience]);
+  clearTimeout(timer);
+}
