@@ -1,0 +1,91 @@
+/** `spin-usp run`: the agent, from a configuration file, until a signal. */
+import { existsSync, readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { ConfigError, parseConfig, type Config } from "../config.ts";
+import { StateLockedError } from "../gateway/state-lock.ts";
+import { Gateway } from "../gateway/gateway.ts";
+import { createLog } from "../lib/log.ts";
+import type { Io } from "./io.ts";
+
+export const CONFIG_FILES = ["/etc/config/spin-usp", "/etc/spin-usp.conf"];
+
+const USAGE = `Usage: spin-usp run [--config FILE] [--bench-model N] [--check]
+
+  --config FILE     configuration; default ${CONFIG_FILES.join(" or ")}
+  --check           read the configuration, say what is wrong with it, and end
+  --bench-model N   add the synthetic Device.X_BENCH. with N rows
+  --help            this text
+
+Exit codes: 0 stopped as asked; 1 it could not run; 2 wrong use or configuration.
+`;
+
+export async function run(args: string[], { stdout, stderr, signal }: Io): Promise<number> {
+  const fail = (code: number, text: string) => {
+    stderr.write(`spin-usp run: ${text}\n`);
+    return code;
+  };
+  let options;
+  try {
+    options = parseArgs({
+      args,
+      options: {
+        config: { type: "string", short: "c" },
+        "bench-model": { type: "string" },
+        check: { type: "boolean" },
+        help: { type: "boolean", short: "h" },
+      },
+    }).values;
+  } catch (error) {
+    return fail(2, `${(error as Error).message}\n\n${USAGE}`);
+  }
+  if (options.help) {
+    stdout.write(USAGE);
+    return 0;
+  }
+  const bench = options["bench-model"];
+  if (bench !== undefined && !/^\d{1,6}$/.test(bench))
+    return fail(2, `--bench-model is ${JSON.stringify(bench)}; it must be a number of rows`);
+  let config: Config;
+  try {
+    config = readConfig(options.config);
+  } catch (error) {
+    if (error instanceof ConfigError) return fail(2, error.message);
+    throw error;
+  }
+  if (options.check) {
+    stdout.write("the configuration is fine\n");
+    return 0;
+  }
+  const log = createLog("spin-usp", { level: config.agent.log_level });
+  try {
+    const gateway = new Gateway(config, { log, ...(bench === undefined ? {} : { benchRows: Number(bench) }) });
+    await gateway.run(signal);
+    return 0;
+  } catch (error) {
+    if (error instanceof ConfigError) return fail(2, error.message);
+    if (error instanceof StateLockedError || isSystemError(error)) return fail(1, error.message);
+    throw error;
+  }
+}
+
+/** @throws ConfigError with the file's name */
+export function readConfig(file: string | undefined): Config {
+  const path = file ?? CONFIG_FILES.find((candidate) => existsSync(candidate));
+  if (path === undefined)
+    throw new ConfigError(`there is no configuration at ${CONFIG_FILES.join(" or ")}; name one with --config`);
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new ConfigError((error as Error).message);
+  }
+  try {
+    return parseConfig(text);
+  } catch (error) {
+    if (error instanceof ConfigError) throw new ConfigError(`${path}: ${error.message}`);
+    throw error;
+  }
+}
+
+/** What the system refused (a directory that can't be made …), not a bug of ours. */
+const isSystemError = (error: unknown): error is NodeJS.ErrnoException => error instanceof Error && "syscall" in error;

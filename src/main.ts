@@ -1,0 +1,74 @@
+/** The program: picks the subcommand, turns signals into one abort, and ends the process with the command's exit code. */
+import type { Io } from "./cli/io.ts";
+import { VERSION } from "./version.ts";
+
+type Command = (args: string[], io: Io) => Promise<number>;
+
+const COMMANDS: Readonly<Record<string, { readonly summary: string; readonly load: () => Promise<Command> }>> = {
+  run: { summary: "the agent, on a gateway", load: async () => (await import("./cli/run.ts")).run },
+  ctl: { summary: "the operator's tool: a USP controller", load: async () => (await import("./cli/ctl.ts")).ctl },
+  replay: { summary: "what a capture file shows", load: async () => (await import("./cli/replay.ts")).replay },
+  doctor: {
+    summary: "what this machine can do, and what is missing",
+    load: async () => (await import("./cli/doctor.ts")).doctor,
+  },
+  reset: { summary: "back to the configuration", load: async () => (await import("./cli/reset.ts")).reset },
+};
+
+const STOP_PATIENCE_MS = 5000;
+
+const USAGE = `Usage: spin-usp COMMAND [OPTION …]
+
+${Object.entries(COMMANDS)
+  .map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`)
+  .join("\n")}
+
+spin-usp COMMAND --help tells more; spin-usp --version says ${VERSION}.
+`;
+
+async function main(args: string[]): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === "--version" || name === "-V") {
+    process.stdout.write(`${VERSION}\n`);
+    return 0;
+  }
+  if (name === "--help" || name === "-h" || name === "help") {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  const command = name === undefined ? undefined : COMMANDS[name];
+  if (!command) {
+    process.stderr.write(
+      name === undefined ? USAGE : `spin-usp: there is no command ${JSON.stringify(name)}\n\n${USAGE}`,
+    );
+    return 2;
+  }
+  const run = await command.load();
+  return run(rest, { stdout: process.stdout, stderr: process.stderr, signal: stopSignal() });
+}
+
+function stopSignal(): AbortSignal {
+  const control = new AbortController();
+  const stop = (signal: NodeJS.Signals) => {
+    const code = signal === "SIGINT" ? 130 : 143;
+    if (control.signal.aborted) process.exit(code);
+    control.abort();
+    setTimeout(() => process.exit(code), STOP_PATIENCE_MS).unref();
+  };
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
+  return control.signal;
+}
+
+// A reader that went away (`… | head`) is no error of ours.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    process.stderr.write(`spin-usp: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.exit(70);
+  },
+);

@@ -1,0 +1,73 @@
+import { parseConfig } from "../src/config.ts";
+
+const GOOD = `
+config agent 'agent'
+	option state_dir '/var/lib/spin-usp'
+
+config mqtt 'operator'
+	option host 'broker.example'
+	option username "home 1"
+
+config controller 'acs'
+	option endpoint_id 'self::acs.example'
+	option mqtt 'operator'
+	option topic 'usp/controller/acs'
+
+config capture 'capture'
+	list interface 'br-lan'
+	list interface 'br-guest'   # a comment
+`;
+
+describe("the configuration", () => {
+  it("fills in every default and keeps what the file says", () => {
+    const config = parseConfig(GOOD);
+    expect(config.mqtt).toHaveLength(1);
+    expect(config.mqtt[0]).toMatchObject({
+      name: "operator",
+      host: "broker.example",
+      tls: true,
+      version: "5.0",
+      username: "home 1",
+    });
+    expect(config.controllers[0]).toMatchObject({ name: "acs", role: "Operator", mqtt: "operator", secured: false });
+    expect(config.capture.interface).toEqual(["br-lan", "br-guest"]);
+    expect(config.agent).toMatchObject({ authority: "Resident", privacy_level: "Devices" });
+    expect(Object.isFrozen(config.mqtt[0])).toBe(true);
+  });
+
+  it("is fine when empty", () => {
+    expect(parseConfig("").mqtt).toEqual([]);
+  });
+
+  it.each([
+    ["config agnet\n", "line 1: there is no section agnet"],
+    ["config agent\n option colour 'red'\n", "line 2: agent has no option colour"],
+    ["config agent\n option log_level 'loud'\n", 'line 2: agent option log_level is "loud"; it must be one of'],
+    [
+      "config capture\n option counter_interval '0'\n",
+      'line 2: capture option counter_interval is "0"; it must be a number from 1 to 60',
+    ],
+    ["config mqtt 'a'\n", "line 1: mqtt 'a' needs option host"],
+    ["config mqtt 'a'\n option host 'x'\n option host 'y'\n", "line 3: host is set twice"],
+    ["config mqtt 'a'\n list host 'x'\n", "line 2: host is an option, not a list"],
+    ["config mqtt 'a'\n option host 'broker.example'\n option tls '0'\n", "set option allow_plaintext '1'"],
+    ["config mqtt 'a'\n option host 'x'\nconfig mqtt 'a'\n option host 'y'\n", "line 3: a second mqtt is named 'a'"],
+    ["config mqtt 'a'\n option host 'x'\n option cert_file '/c'\n", "needs both of cert_file and key_file"],
+    [
+      "config controller 'c'\n option endpoint_id 'self::c'\n option mqtt 'nobody'\n",
+      'option mqtt is "nobody", but there is no such mqtt section',
+    ],
+    ["config controller 'c'\n option endpoint_id 'no id'\n", 'option endpoint_id is "no id"'],
+    ["config agent\n option privacy_level 'Destinations'\n", "above privacy_ceiling"],
+    ["config agent\nconfig agent\n", "there may be only one agent section"],
+    ["option x 'y'\n", "stands before any config line"],
+    ["config agent\n option state_dir '/x\n", "a quote is not closed"],
+    ["colour red\n", "is not config, option or list"],
+  ])("says what is wrong with %j", (text, message) => {
+    expect(() => parseConfig(text)).toThrow(message);
+  });
+
+  it("lets loopback go without TLS", () => {
+    expect(parseConfig("config mqtt 'a'\n option host '127.0.0.1'\n option tls '0'\n").mqtt[0]?.tls).toBe(false);
+  });
+});
