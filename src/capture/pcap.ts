@@ -3,7 +3,7 @@
  * SPIN the same observations, with the capture's times, that a gateway's kernel would have told.
  */
 import type { Readable } from "node:stream";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import type { Prefix } from "../lib/address.ts";
 import type { ManualClock } from "../lib/clock.ts";
 import type { Health, Observation, Source } from "../spin/observation.ts";
@@ -33,22 +33,25 @@ export interface PcapOptions {
   readonly maximumFlows?: number | undefined;
 }
 
-const BLOCK = 1 << 20;
+/** Small enough to stay in a core's cache between being read and being parsed. */
+const BLOCK = 1 << 18;
 /** Before each block: room for what the last one left over, which is less than one whole record. */
 const RESERVE = MAX_BLOCK + 64;
 /** Of the capture's head, what is looked at to tell home from foreign. */
-const HEAD = 4 << 20;
-const HEAD_PACKETS = 20_000;
+const HEAD = 1 << 20;
 /** A live pipe does not fill the head: what comes within this decides. */
 const HEAD_WAIT_MS = 1500;
 /** Between two rounds of a loop, in capture time. */
 const LOOP_GAP_MS = 1000;
+/** Blocks after which other work of the process gets its turn: some milliseconds. */
+const BLOCKS_AT_ONCE = 32;
 /** At most this long is slept at once, so that intervals pass and flows end where no packet comes. */
 const SLEEP_MS = 200;
 
 export class PcapSource implements Source {
   readonly name = "pcap";
   readonly #options: PcapOptions;
+  readonly #speed: number | "max";
   #flows: PacketFlows | undefined;
   #status: Health["status"] = "Disabled";
   #observations = 0;
@@ -63,6 +66,7 @@ export class PcapSource implements Source {
 
   constructor(options: PcapOptions) {
     this.#options = options;
+    this.#speed = options.speed ?? "max";
   }
 
   get health(): Health {
@@ -135,40 +139,55 @@ export class PcapSource implements Source {
   }
 
   async #read(signal: AbortSignal, input: CaptureInput, home: HomeNetwork, flows: PacketFlows): Promise<void> {
-    const read = (buffer: Uint8Array, offset: number, length: number) =>
-      signal.aborted ? Promise.resolve(0) : input.read(buffer, offset, length);
     const reader = new CaptureReader();
-    const head = await readHead(read);
-    if (home.version === 0) sampleHome(home, head.buffer, head.length);
-    let current = { buffer: head.buffer, start: 0, end: head.length };
-    let failure = head.error;
-    const buffers = [new Uint8Array(RESERVE + BLOCK), new Uint8Array(RESERVE + BLOCK)] as const;
-    for (let turn = 0; ; turn ^= 1) {
-      // The next block is read while this one is parsed.
-      const buffer = buffers[turn] as Uint8Array;
-      const reading = failure ? undefined : outcome(read(buffer, RESERVE, BLOCK));
-      reader.feed(current.buffer, current.start, current.end);
-      await this.#drain(signal, reader, flows);
-      const next = await reading;
-      failure ??= next?.error;
+    const buffer = new Uint8Array(RESERVE + HEAD);
+    let start = 0;
+    let { end, failure } = await fill(input, buffer, 0, HEAD, HEAD_WAIT_MS);
+    if (home.version === 0) sampleHome(home, buffer, end);
+    for (let blocks = 1; ; blocks++) {
+      reader.feed(buffer, start, end);
+      if (this.#speed === "max") this.#drain(reader, flows);
+      else await this.#drainInTime(signal, reader, flows, this.#speed);
       if (signal.aborted) return;
-      if (reader.error || !next || next.length === 0) break;
-      const left = current.buffer.subarray(reader.position, current.end);
-      buffer.set(left, RESERVE - left.length);
-      current = { buffer, start: RESERVE - left.length, end: RESERVE + next.length };
+      if (failure || reader.error) break;
+      const left = end - reader.position;
+      buffer.copyWithin(RESERVE - left, reader.position, end);
+      if (blocks % BLOCKS_AT_ONCE === 0) await setImmediate();
+      ({ end, failure } = await fill(input, buffer, RESERVE, BLOCK, 0));
+      if (signal.aborted) return;
+      start = RESERVE - left;
+      reader.feed(buffer, start, end);
+      if (end === RESERVE) break;
     }
-    if (!reader.error) reader.finish();
+    reader.finish();
     this.#error = failure ?? reader.error;
   }
 
-  /** Hands the window's packets over, each when it is due. */
-  async #drain(signal: AbortSignal, reader: CaptureReader, flows: PacketFlows): Promise<void> {
-    const { speed = "max" } = this.#options;
+  /** Hands over the window's packets. */
+  #drain(reader: CaptureReader, flows: PacketFlows): void {
     const time = this.#time;
     while (reader.next()) {
       if (this.#isFirstPacket) this.#begin(reader, flows);
       time[0] = (reader.time[0] as number) + this.#shiftMs;
-      if (speed !== "max" && !(await this.#isDue(signal, speed, flows))) return;
+      flows.packet(
+        reader.buffer,
+        reader.offset,
+        reader.captured,
+        reader.wire,
+        reader.linkType,
+        reader.interfaceId,
+        time,
+      );
+    }
+  }
+
+  /** The same, each packet when it is due. */
+  async #drainInTime(signal: AbortSignal, reader: CaptureReader, flows: PacketFlows, speed: number): Promise<void> {
+    const time = this.#time;
+    while (reader.next()) {
+      if (this.#isFirstPacket) this.#begin(reader, flows);
+      time[0] = (reader.time[0] as number) + this.#shiftMs;
+      if (this.#aheadMs(speed) > 0 && !(await this.#isDue(signal, speed, flows))) return;
       const { buffer, offset, captured, wire, linkType, interfaceId } = reader;
       flows.packet(buffer, offset, captured, wire, linkType, interfaceId, time);
     }
@@ -183,45 +202,48 @@ export class PcapSource implements Source {
     this.#pacedFrom = first;
   }
 
+  /** How far the current packet lies ahead of the moment, in capture time. */
+  #aheadMs(speed: number): number {
+    return (this.#time[0] as number) - this.#pacedFrom - (performance.now() - this.#pacedAt) * speed;
+  }
+
   /** Waits until the current packet's time; `false` if the signal came first. */
   async #isDue(signal: AbortSignal, speed: number, flows: PacketFlows): Promise<boolean> {
     for (;;) {
       if (signal.aborted) return false;
-      const reached = this.#pacedFrom + (performance.now() - this.#pacedAt) * speed;
-      const ahead = (this.#time[0] as number) - reached;
+      const ahead = this.#aheadMs(speed);
       if (ahead <= 0) return true;
-      flows.advance(reached);
+      flows.advance((this.#time[0] as number) - ahead);
       // Aborted: the next turn sees it.
       await sleep(Math.min(SLEEP_MS, ahead / speed), undefined, { signal }).catch(() => undefined);
     }
   }
 }
 
-type Read = (buffer: Uint8Array, offset: number, length: number) => Promise<number>;
-
-interface Outcome {
-  readonly length: number;
-  readonly error?: Error;
-}
-
-/** A read that never rejects: what was read before it failed is still used. */
-async function outcome(reading: Promise<number>): Promise<Outcome> {
+/**
+ * Reads up to `length` bytes to `buffer` at `from`: whole, or at a pipe what comes within `waitMs`. Tells where they end.
+ * A failure comes with what was read before it.
+ */
+async function fill(
+  input: CaptureInput,
+  buffer: Uint8Array,
+  from: number,
+  length: number,
+  waitMs: number,
+): Promise<{ end: number; failure?: Error }> {
+  const started = performance.now();
+  let end = from;
   try {
-    return { length: await reading };
+    do {
+      const reading = input.read(buffer, end, from + length - end);
+      const got = typeof reading === "number" ? reading : await reading;
+      if (got === 0) break;
+      end += got;
+    } while (end < from + length && performance.now() - started < waitMs);
+    return { end };
   } catch (error) {
     if (!isOfTheWorld(error)) throw error;
-    return { length: 0, error };
-  }
-}
-
-async function readHead(read: Read): Promise<Outcome & { buffer: Uint8Array }> {
-  const buffer = new Uint8Array(HEAD);
-  const started = performance.now();
-  for (let length = 0; ;) {
-    const next = await outcome(read(buffer, length, HEAD - length));
-    length += next.length;
-    const isLate = performance.now() - started > HEAD_WAIT_MS;
-    if (next.error || next.length === 0 || length === HEAD || isLate) return { ...next, buffer, length };
+    return { end, failure: error };
   }
 }
 
@@ -229,7 +251,7 @@ function sampleHome(home: HomeNetwork, head: Uint8Array, length: number): void {
   const reader = new CaptureReader();
   const view = new PacketView();
   reader.feed(head, 0, length);
-  for (let packets = 0; packets < HEAD_PACKETS && reader.next(); packets++) {
+  while (reader.next()) {
     view.parse(head, reader.offset, reader.captured, reader.wire, reader.linkType, reader.interfaceId);
     home.sample(view);
   }
