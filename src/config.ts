@@ -4,7 +4,6 @@
  * the first start; the state directory knows the rest.
  */
 import { parseUci, UciError, type UciSection } from "./lib/uci.ts";
-import { parsePrefix } from "./lib/address.ts";
 import type { Level } from "./lib/log.ts";
 
 export interface Config {
@@ -154,11 +153,6 @@ export const controllerOptions = {
 export const captureOptions = {
   enable: bool("Observe traffic.", true),
   interface: many("LAN interface; none: found from routes and bridges.", interfaceName, "the name of an interface"),
-  prefix: many(
-    "LAN prefix, where routes do not say it.",
-    (value) => parsePrefix(value) !== undefined,
-    "a prefix like 192.0.2.0/24",
-  ),
   counter_interval: number("Seconds that a counter may be old.", 5, 1, 60),
   leases: many(
     "File of DHCP leases, of dnsmasq or odhcpd; none: where they usually are.",

@@ -1,0 +1,59 @@
+/** `spin-usp doctor`: what this machine can do, how the agent fares, and the remedy for each thing that is missing. */
+import { parseArgs } from "node:util";
+import { ConfigError } from "../config.ts";
+import { allChecks, type Check } from "../gateway/checks.ts";
+import { VERSION } from "../version.ts";
+import type { Io } from "./io.ts";
+import { readConfig } from "./run.ts";
+
+const USAGE = `Usage: spin-usp doctor [--config FILE] [--json]
+
+Changes nothing. Run it as the user that runs the agent, or as root, to see what that user sees.
+Exit codes: 0 nothing fails; 1 something does; 2 wrong use or configuration.
+`;
+
+export async function doctor(args: string[], { stdout, stderr }: Io): Promise<number> {
+  let values;
+  try {
+    values = parseArgs({
+      args,
+      options: {
+        config: { type: "string", short: "c" },
+        json: { type: "boolean" },
+        help: { type: "boolean", short: "h" },
+      },
+    }).values;
+  } catch (error) {
+    stderr.write(`spin-usp doctor: ${(error as Error).message}\n\n${USAGE}`);
+    return 2;
+  }
+  if (values.help) {
+    stdout.write(USAGE);
+    return 0;
+  }
+  try {
+    const checks = await allChecks(readConfig(values.config));
+    stdout.write(
+      values.json ? `${JSON.stringify({ Version: VERSION, Check: checks }, undefined, 2)}\n` : print(checks),
+    );
+    return checks.some(({ state }) => state === "fail") ? 1 : 0;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    stderr.write(`spin-usp doctor: ${error.message}\n`);
+    return 2;
+  }
+}
+
+const MARK = { ok: "ok  ", warn: "WARN", fail: "FAIL" } as const;
+
+function print(checks: readonly Check[]): string {
+  const lines = [`spin-usp ${VERSION}`];
+  let topic = "";
+  for (const check of checks) {
+    if (check.topic !== topic) lines.push("", check.topic);
+    topic = check.topic;
+    lines.push(`  ${MARK[check.state]} ${check.name}: ${check.found}`);
+    if (check.remedy) lines.push(`       → ${check.remedy}`);
+  }
+  return `${lines.join("\n")}\n`;
+}

@@ -1,0 +1,202 @@
+/**
+ * The agent on a gateway: the kernel below, the MTPs above. The one place that names concrete backends, and the order
+ * in which things start and stop.
+ */
+import { mkdirSync } from "node:fs";
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
+import { ConntrackSource } from "../capture/conntrack.ts";
+import { DnsSource } from "../capture/dns.ts";
+import { Lan } from "../capture/lan.ts";
+import { LeasesSource } from "../capture/leases.ts";
+import { NeighboursSource } from "../capture/neighbours.ts";
+import { NetworkSource } from "../capture/network.ts";
+import { prepareConntrack } from "../capture/prepare-conntrack.ts";
+import type { Config } from "../config.ts";
+import { systemClock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import { openStore, type Store } from "../lib/store.ts";
+import { NetfilterHelper } from "../netlink/helper.ts";
+import { Spin } from "../spin/spin.ts";
+import { VERSION } from "../version.ts";
+import { captureControl } from "./capture-control.ts";
+import { makeEnforcer } from "./enforcer.ts";
+import { findPart } from "./files.ts";
+import { identityOf } from "./identity.ts";
+import { northbound } from "./northbound.ts";
+import { lockState } from "./state-lock.ts";
+import { writeStatus } from "./status.ts";
+
+export interface GatewayOptions {
+  readonly log: Log;
+  /** Rows of Device.X_BENCH.; absent: without it. */
+  readonly benchRows?: number;
+}
+
+/** Rules are in force before anything is announced; a kernel that hangs holds that up no longer than this. */
+const RULES_PATIENCE_MS = 3000;
+
+export class Gateway {
+  readonly #config: Config;
+  readonly #options: GatewayOptions;
+
+  constructor(config: Config, options: GatewayOptions) {
+    this.#config = config;
+    this.#options = options;
+  }
+
+  /**
+   * Until the signal.
+   * @throws ConfigError, StateLockedError, or the system's error where the state directory can't be used
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const { log } = this.#options;
+    const { state_dir: directory } = this.#config.agent;
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const release = lockState(directory);
+    try {
+      const store = openStore(directory, log.child("store"));
+      await this.#runWith(store, signal);
+      await store.flush();
+    } finally {
+      release();
+    }
+  }
+
+  async #runWith(store: Store, signal: AbortSignal): Promise<void> {
+    const { log, benchRows } = this.#options;
+    const config = this.#config;
+    const identity = identityOf(config, VERSION, store);
+    log.info(`version ${VERSION}, endpoint ${identity.endpointId}`);
+    // What serves others stops after those it serves.
+    const below = new AbortController();
+    const helper = helperOf(config, log);
+    const helperRuns = helper?.run(below.signal);
+    const prepared = this.#prepare(helper);
+    const { sources, control } = this.#sources(helper);
+    const enforcer = await makeEnforcer(config, { helper, store, log: log.child("enforce"), clock: systemClock });
+    const home = new Spin({
+      clock: systemClock,
+      log,
+      store,
+      sources,
+      authority: config.agent.authority,
+      management: await management(config, log),
+      ...(enforcer ? { enforcer } : {}),
+    });
+    const capture = control((running) => home.setEnabled(running));
+    const { agent, tree, mtpStates, mqttStates } = northbound({
+      home,
+      capture,
+      config,
+      identity,
+      store,
+      version: VERSION,
+      clock: systemClock,
+      log,
+      ...(benchRows === undefined ? {} : { benchRows }),
+    });
+    await prepared;
+    const homeControl = new AbortController();
+    const homeRuns = home.run(homeControl.signal);
+    const status = writeStatus({
+      directory: config.agent.state_dir,
+      tree,
+      identity,
+      mtpStates,
+      mqttStates,
+      home,
+      sources,
+    });
+    try {
+      if (enforcer) await within(RULES_PATIENCE_MS, home.settled(), signal);
+      await agent.run(signal);
+    } finally {
+      status.stop();
+      homeControl.abort();
+      await homeRuns;
+      below.abort();
+      await helperRuns;
+    }
+    log.info("stopped");
+  }
+
+  async #prepare(helper: NetfilterHelper | undefined): Promise<void> {
+    const { log } = this.#options;
+    const unusable = await helper?.usable();
+    if (unusable !== undefined) log.warn(`the helper can't be used: ${unusable}`);
+    const { problems } = await prepareConntrack(helper);
+    for (const problem of problems) log.warn(problem);
+  }
+
+  #sources(helper: NetfilterHelper | undefined) {
+    const { log } = this.#options;
+    const { interface: interfaces, counter_interval, leases } = this.#config.capture;
+    const lan = new Lan(interfaces);
+    const common = { helper, clock: systemClock, log: log.child("capture") };
+    const network = new NetworkSource({ ...common, lan, interfaces });
+    const conntrack = new ConntrackSource({ ...common, counterIntervalMs: counter_interval * 1000 });
+    const sources = [
+      network,
+      conntrack,
+      new DnsSource(common),
+      new NeighboursSource({ ...common, lan }),
+      new LeasesSource({ clock: systemClock, log: common.log, ...(leases.length > 0 ? { files: leases } : {}) }),
+    ];
+    const control = (setRunning: (running: boolean) => void) =>
+      captureControl({
+        sources,
+        setRunning,
+        setInterfaces: (names) => (network.interfaces = names),
+        setCounterInterval: (seconds) => (conntrack.counterIntervalMs = seconds * 1000),
+      });
+    return { sources, control };
+  }
+}
+
+function helperOf({ capture }: Config, log: Log): NetfilterHelper | undefined {
+  if (capture.helper === "none") return undefined;
+  const program = capture.helper === "" ? findPart("spin-usp-helper") : capture.helper;
+  if (program === undefined) {
+    log.warn("there is no helper: traffic is watched through the conntrack tool or procfs, without DNS names");
+    return undefined;
+  }
+  const rulesetFile = findPart("spin.nft");
+  return new NetfilterHelper({
+    command: [program],
+    log: log.child("helper"),
+    ...(rulesetFile === undefined ? {} : { rulesetFile }),
+  });
+}
+
+/** What no rule may cut: what the configuration names, and the brokers where their names resolve in time. */
+async function management({ mqtt, enforce }: Config, log: Log): Promise<{ address: string; port: number }[]> {
+  const given = enforce.management.map((text) => {
+    const [address, port] = text.split(" ") as [string, string];
+    return { address, port: Number(port) };
+  });
+  const brokers = mqtt.map(async ({ host, port, tls }) => {
+    const number = port === 0 ? (tls ? 8883 : 1883) : port;
+    if (isIP(host) !== 0) return [{ address: host, port: number }];
+    const found = await within(1000, lookup(host, { all: true })).catch((error: unknown) => {
+      log.debug(`${host}: ${error instanceof Error ? error.message : String(error)}`);
+      return undefined;
+    });
+    return (found ?? []).map(({ address }) => ({ address, port: number }));
+  });
+  return [...given, ...(await Promise.all(brokers)).flat()];
+}
+
+/** What the promise gives, or `undefined` when it takes too long. */
+async function within<T>(ms: number, promise: Promise<T>, signal?: AbortSignal): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ms);
+    signal?.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,143 @@
+/** The agent over a home: the tree of all objects, the rows seeded at the first start, and the MTPs. */
+import type { Config } from "../config.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import type { Store } from "../lib/store.ts";
+import type { Implementation } from "../model/implementation.ts";
+import { Persistence } from "../model/persistence.ts";
+import { Tree } from "../model/tree.ts";
+import { benchObjects } from "../objects/bench.ts";
+import { controllerTrustObjects } from "../objects/controller-trust.ts";
+import { deviceInfo, deviceRoot } from "../objects/device-info.ts";
+import type { CaptureControl, SpinParts } from "../objects/home.ts";
+import { localAgentObjects } from "../objects/local-agent.ts";
+import { mqttObjects } from "../objects/mqtt.ts";
+import { MqttStates } from "../objects/mqtt-states.ts";
+import { tellModel } from "../objects/notices.ts";
+import { spinPolicy } from "../objects/privacy.ts";
+import { spinCapture, spinCaptureSource } from "../objects/spin-capture.ts";
+import { spinDevice, spinDeviceStats } from "../objects/spin-device.ts";
+import { spinRoot } from "../objects/spin-root.ts";
+import { restoreRules, spinRule } from "../objects/spin-rule.ts";
+import { spinSummary } from "../objects/spin-summary.ts";
+import { Agent } from "../usp/agent.ts";
+import { MtpStates } from "../usp/mtp.ts";
+import { Requests } from "../usp/requests.ts";
+import type { GatewayIdentity } from "./identity.ts";
+import { mqttConnector } from "./mqtt-connector.ts";
+import { seed } from "./seed.ts";
+
+export interface NorthboundOptions {
+  readonly home: SpinParts["home"];
+  readonly capture: CaptureControl;
+  readonly config: Config;
+  readonly identity: GatewayIdentity;
+  readonly store: Store;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Rows of the synthetic model; absent: without it. */
+  readonly benchRows?: number;
+}
+
+export interface Northbound {
+  readonly tree: Tree;
+  readonly agent: Agent;
+  readonly mtpStates: MtpStates;
+  readonly mqttStates: MqttStates;
+}
+
+/** The version that ran last, and whether the model was seeded. */
+const SEEDED = "seeded";
+
+/** Builds it; connects nothing yet. Rules that were kept are in the book when this returns. */
+export function northbound(options: NorthboundOptions): Northbound {
+  const { home, capture, config, identity, store, version, clock, log } = options;
+  const persistence = new Persistence(store);
+  const mtpStates = new MtpStates();
+  const mqttStates = new MqttStates();
+  const requests = new Requests();
+  const privacy = { level: config.agent.privacy_level, ceiling: config.agent.privacy_ceiling };
+  const spin: SpinParts = {
+    home,
+    capture,
+    persistence,
+    authority: config.agent.authority,
+    version,
+    log: log.child("spin"),
+    privacy,
+  };
+  let agent: Agent | undefined;
+  const implementations: Implementation[] = [
+    deviceRoot(),
+    deviceInfo(identity, persistence),
+    ...localAgentObjects({ endpointId: identity.endpointId, version, persistence, mtpStates, mqttStates, requests }),
+    ...controllerTrustObjects(persistence),
+    ...mqttObjects({ persistence, states: mqttStates, reconnect: (client) => reconnect(client) }),
+    spinRoot(spin),
+    spinSummary(spin),
+    spinCapture(spin),
+    spinCaptureSource(spin),
+    spinDevice(spin),
+    spinDeviceStats(),
+    spinRule(spin),
+    ...(options.benchRows === undefined ? [] : benchObjects(options.benchRows, persistence)),
+  ];
+  const tree = new Tree(implementations);
+  const before = store.load(SEEDED) as { version?: string } | undefined;
+  if (before === undefined) seed(tree, config, identity.endpointId);
+  if (before?.version !== version) {
+    store.save(SEEDED, { version }).catch((error: unknown) => log.warn("the first start could not be recorded", error));
+  }
+  restoreRules(tree, home.rules);
+  applyCaptureSettings(tree, capture);
+  tellModel(home, tree);
+
+  const reconnect = (client: string) => {
+    for (const node of tree.all(mustBe(tree.object("Device.LocalAgent.MTP."))))
+      if (tree.text(mustBe(tree.at(`${node.path}MQTT.`)), "Reference") === client)
+        agent?.reconnect(node.path.slice(0, -1));
+  };
+  const connector = {
+    tree,
+    endpointId: identity.endpointId,
+    states: mqttStates,
+    config: config.mqtt,
+    maxRecordBytes: 1 << 20,
+  };
+  agent = new Agent({
+    endpointId: identity.endpointId,
+    tree,
+    requests,
+    mtpStates,
+    mtp: (row) => (tree.text(row, "Protocol") === "MQTT" ? mqttConnector(row, connector) : undefined),
+    boot: { cause: "LocalReboot", firmwareUpdated: before !== undefined && before.version !== version },
+    policy: spinPolicy(() => tree),
+    saved: () => persistence.saved(),
+    device: () => identity,
+    dataModelUri: (path) =>
+      path.startsWith("Device.X_") ? "urn:spin-usp:x-spin-1-0" : "urn:broadband-forum-org:tr-181-2-19-usp",
+    limits: { responseBytes: config.agent.max_message_size },
+    log: log.child("usp"),
+    clock,
+  });
+  return { tree, agent, mtpStates, mqttStates };
+}
+
+/** What controllers set in an earlier life. */
+function applyCaptureSettings(tree: Tree, capture: CaptureControl): void {
+  const read = (path: string, name: string) => {
+    const node = mustBe(tree.at(path));
+    return node.object.params.get(name)?.read(node.row);
+  };
+  const settings = "Device.X_SPIN.Capture.";
+  capture.setSpinEnabled(read("Device.X_SPIN.", "Enable") as boolean);
+  capture.setEnabled(read(settings, "Enable") as boolean);
+  capture.setInterfaces(read(settings, "Interfaces") as readonly string[]);
+  capture.setCounterInterval(read(settings, "CounterInterval") as number);
+}
+
+function mustBe<T>(value: T | undefined): T {
+  if (value === undefined) throw new TypeError("the model lacks a part that every agent has");
+  return value;
+}

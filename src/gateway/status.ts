@@ -1,0 +1,119 @@
+/**
+ * What `spin-usp doctor` reads of an agent that runs: a small file in the state directory, written when something
+ * changed, at most each few seconds. No secrets, and nothing of the home.
+ */
+import { renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Tree } from "../model/tree.ts";
+import type { MqttStates } from "../objects/mqtt-states.ts";
+import type { Source } from "../spin/observation.ts";
+import type { Home } from "../spin/types.ts";
+import type { MtpStates } from "../usp/mtp.ts";
+import type { GatewayIdentity } from "./identity.ts";
+
+export const STATUS_FILE = "status.json";
+const INTERVAL_MS = 2000;
+
+export interface StatusOptions {
+  readonly directory: string;
+  readonly tree: Tree;
+  readonly identity: GatewayIdentity;
+  readonly mtpStates: MtpStates;
+  readonly mqttStates: MqttStates;
+  readonly home: Home;
+  readonly sources: readonly Source[];
+}
+
+export interface AgentStatus {
+  readonly pid: number;
+  readonly endpointId: string;
+  readonly spin: { readonly status: string; readonly reason: string; readonly accuracy: string };
+  readonly mtps: readonly MtpStatusText[];
+  readonly controllers: readonly { readonly endpointId: string; readonly enabled: string; readonly topic: string }[];
+  readonly sources: readonly {
+    readonly name: string;
+    readonly backend: string;
+    readonly status: string;
+    readonly lastError: string;
+  }[];
+}
+
+export interface MtpStatusText {
+  readonly path: string;
+  readonly broker: string;
+  readonly topic: string;
+  readonly status: string;
+  readonly reason: string;
+  readonly lastRecordIn: string;
+  readonly lastRecordOut: string;
+}
+
+export function writeStatus(options: StatusOptions): { stop(): void } {
+  const path = join(options.directory, STATUS_FILE);
+  let before = "";
+  const write = () => {
+    const text = JSON.stringify(statusOf(options), undefined, 1);
+    if (text === before) return;
+    before = text;
+    try {
+      writeFileSync(`${path}.new`, text, { mode: 0o600 });
+      renameSync(`${path}.new`, path);
+    } catch {
+      // A full disk: doctor then has old news, and the state directory's own errors are logged elsewhere.
+    }
+  };
+  const timer = setInterval(write, INTERVAL_MS);
+  timer.unref();
+  return {
+    stop: () => {
+      clearInterval(timer);
+      write();
+    },
+  };
+}
+
+function statusOf({ tree, identity, mtpStates, mqttStates, home, sources }: StatusOptions): AgentStatus {
+  const rows = (path: string) => {
+    const object = tree.object(path);
+    return object ? [...tree.all(object)] : [];
+  };
+  return {
+    pid: process.pid,
+    endpointId: identity.endpointId,
+    spin: { status: home.status, reason: home.statusReason, accuracy: home.accuracy },
+    mtps: rows("Device.LocalAgent.MTP.").map((row) => {
+      const settings = tree.at(`${row.path}MQTT.`);
+      const reference = (settings && tree.text(settings, "Reference")) ?? "";
+      const client = tree.at(reference);
+      const state = mqttStates.of(reference);
+      const mtp = mtpStates.of(row.path.slice(0, -1));
+      return {
+        path: row.path,
+        broker: client ? `${tree.text(client, "BrokerAddress")}:${tree.text(client, "BrokerPort")}` : "",
+        topic: state.subscribed.join(", ") || ((settings && tree.text(settings, "ResponseTopicConfigured")) ?? ""),
+        status: mtp.status,
+        reason: mtp.reason || state.reason,
+        lastRecordIn: timeText(state.lastReceived),
+        lastRecordOut: timeText(state.lastSent),
+      };
+    }),
+    controllers: rows("Device.LocalAgent.Controller.").map((row) => ({
+      endpointId: tree.text(row, "EndpointID") ?? "",
+      enabled: tree.text(row, "Enable") ?? "",
+      topic: controllerTopic(tree, row.path),
+    })),
+    sources: sources.map(({ name, health }) => ({
+      name,
+      backend: health.backend,
+      status: health.status,
+      lastError: health.lastError,
+    })),
+  };
+}
+
+function controllerTopic(tree: Tree, controller: string): string {
+  const topic = tree.at(`${controller}MTP.1.MQTT.`);
+  return (topic && tree.text(topic, "Topic")) ?? "";
+}
+
+const timeText = (time: number) => (time > 0 ? new Date(time).toISOString() : "never");
