@@ -116,6 +116,11 @@ export class PolicyTables {
     if (name) this.#dropName(name);
   }
 
+  /** When the next name expires, in milliseconds since 1970. */
+  get nextExpiry(): number {
+    return this.#nextExpiry;
+  }
+
   /** Forgets the names that have expired. */
   expire(now: number): void {
     if (now < this.#nextExpiry) return;
@@ -127,8 +132,15 @@ export class PolicyTables {
       }
   }
 
-  /** Whether a rule on a domain is at work at this level for this device. */
-  hasDomainRule(level: number, mac: number): number | undefined {
+  /** Levels at which a rule on a domain is at work, whatever its names resolved to so far. */
+  domainLevels(): Set<number> {
+    const levels = new Set<number>();
+    for (const rules of this.#byDomain.values()) for (const rule of rules) levels.add(levelOf(rule));
+    return levels;
+  }
+
+  /** The first rule on a domain that is at work at this level for this device. */
+  domainRule(level: number, mac: number): number | undefined {
     let lowest: number | undefined;
     for (const rules of this.#byDomain.values())
       for (const rule of rules)

@@ -2,12 +2,21 @@
  * Rules → policy: which rules are in force, in which tier, and which of them can have no effect because another one
  * decides first. Pure functions; time and lists come in as arguments.
  */
-import { inPrefix, printMac, printPrefix } from "../lib/address.ts";
+import {
+  canonicalAddress,
+  inPrefix,
+  isIPv4,
+  parseAddress,
+  parsePrefix,
+  printAddress,
+  printMac,
+  printPrefix,
+} from "../lib/address.ts";
 import type { Prefix } from "../lib/address.ts";
 import { isUnderDomain } from "../lib/domain.ts";
 import { PORT_PROTOCOLS, isWholeFamily, prefixFamily } from "./rule-values.ts";
 import type { Rule, RuleOrigin } from "./rule-values.ts";
-import type { Policy, PolicyRule } from "./ruleset.ts";
+import type { HomeNetwork, Policy, PolicyRule } from "./ruleset.ts";
 
 /** Who wins when both made a rule: firmware configuration. */
 export type Authority = "Resident" | "Operator";
@@ -182,3 +191,33 @@ function resolveDestinations(rule: Rule, lists?: ListResolver): PolicyRule["dest
     domains: [...domains, ...resolved.flatMap((list) => list?.domains ?? [])],
   };
 }
+
+/**
+ * Whether an address that a name resolved to may stand for the name: never one inside the home, the gateway's, that of a
+ * management connection, or one that is nobody's on the Internet (RFC 6890); else a name could be made to cut those off.
+ */
+export function isNameAddress(address: string, network: HomeNetwork): boolean {
+  const words = parseAddress(address);
+  if (!words) return false;
+  const inside = (prefix: Prefix) => prefixFamily(prefix) === (isIPv4(words) ? 4 : 6) && inPrefix(prefix, words);
+  if (SPECIAL_PREFIXES.some(inside) || network.lanPrefixes.some(inside)) return false;
+  const text = printAddress(words);
+  const isText = (other: string) => canonicalAddress(other) === text;
+  return !network.gatewayAddresses.some(isText) && !network.management.some((peer) => isText(peer.address));
+}
+
+const SPECIAL_PREFIXES = [
+  "0.0.0.0/8",
+  "10.0.0.0/8",
+  "127.0.0.0/8",
+  "169.254.0.0/16",
+  "172.16.0.0/12",
+  "192.168.0.0/16",
+  "224.0.0.0/3",
+  "::/127",
+  "fc00::/7",
+  "fe80::/10",
+  "ff00::/8",
+]
+  .map(parsePrefix)
+  .filter((prefix) => prefix !== undefined);

@@ -1,0 +1,314 @@
+/**
+ * Elements of the ruleset's sets and maps (spin.nft), between the three forms that they have: typed here, text for `nft`
+ * and its JSON, bytes for netlink. An element's id is its text: `pair_up4 3 . 02:00:00:00:00:01 . 192.0.2.7`.
+ */
+import { isIPv4, parseAddress, parseMac, printAddress, printMac } from "../lib/address.ts";
+import {
+  addressField,
+  concatenateKey,
+  interfaceField,
+  interval,
+  macField,
+  markField,
+  portField,
+  protocolField,
+} from "../netlink/nftables-messages.ts";
+import type { SetElement, Verdict } from "../netlink/nftables-messages.ts";
+import { addressNumber } from "../spin/prefix-table.ts";
+
+export const TABLE = "spin_usp";
+
+type FieldType = "mark" | "mac" | "ipv4" | "ipv6" | "protocol" | "port" | "interface";
+/** mark, mac, protocol, port: a number; addresses: a bigint; interface: its name. */
+export type FieldValue = number | bigint | string;
+
+interface MapSchema {
+  readonly fields: readonly FieldType[];
+  /** exact: a hash; tree: intervals of one field; ranges: intervals in each field of a concatenation. */
+  readonly form: "exact" | "tree" | "ranges";
+  readonly value: "verdict" | "mac" | "none";
+}
+
+/** An element without its counters. `value` is nft's text: `goto blocked`, `02:00:00:00:00:01`, or empty in a set. */
+export interface Element {
+  readonly id: string;
+  readonly map: string;
+  readonly from: readonly FieldValue[];
+  /** The same as `from` in fields that are no range. */
+  readonly to: readonly FieldValue[];
+  readonly value: string;
+  /** Milliseconds since 1970; Infinity: none. */
+  readonly expires: number;
+}
+
+/** What the kernel says of an element. */
+export interface CountedElement extends Element {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+export const MAPS: ReadonlyMap<string, MapSchema> = schemas();
+
+/** Maps whose elements are rules' and count their hits. */
+export const COUNTED_MAPS: readonly string[] = [...MAPS]
+  .filter(([name, { value }]) => value === "verdict" && !name.startsWith("levels_"))
+  .map(([name]) => name);
+/** Sets that the packet path fills. */
+export const DROPPED_SETS = ["dropped_up", "dropped_down4", "dropped_down6"] as const;
+
+/** An element; `to` only where ranges are. */
+export function element(
+  map: string,
+  from: readonly FieldValue[],
+  value = "",
+  options: { readonly to?: readonly FieldValue[]; readonly expires?: number } = {},
+): Element {
+  const to = options.to ?? from;
+  return { id: `${map} ${keyText(map, from, to)}`, map, from, to, value, expires: options.expires ?? Infinity };
+}
+
+/** `{ … }` content of nft's `add element`; `now` turns the expiry into a timeout. */
+export function addText({ map, from, to, value, expires }: Element, now: number): string {
+  const timeout = expires === Infinity ? "" : ` timeout ${timeoutOf(expires, now)}ms`;
+  return `${keyText(map, from, to)}${timeout}${value === "" ? "" : ` : ${value}`}`;
+}
+
+export function keyOnlyText({ map, from, to }: Element): string {
+  return keyText(map, from, to);
+}
+
+/** For netlink: one element, or the two of a tree's interval. */
+export function setElements({ map, from, to, value, expires }: Element, now: number): SetElement[] {
+  const { fields, form, value: kind } = schemaOf(map);
+  const key = keyBytes(fields, from, form);
+  const rest = {
+    ...(expires === Infinity ? {} : { timeout: timeoutOf(expires, now) }),
+    ...(kind === "verdict" ? { verdict: verdictOf(value) } : {}),
+    ...(kind === "mac" ? { data: macField(parseMac(value) as number) } : {}),
+  };
+  if (form === "tree") return interval(key, keyBytes(fields, to, form), rest);
+  if (form === "ranges") return [{ ...rest, key, keyEnd: keyBytes(fields, to, form) }];
+  return [{ ...rest, key }];
+}
+
+/** Reads what netlink dumped of a map. */
+export function fromSetElements(map: string, dumped: readonly SetElement[], now: number): CountedElement[] {
+  const { fields, form } = schemaOf(map);
+  const read = (from: Uint8Array, to: Uint8Array, source: SetElement): CountedElement => ({
+    ...element(map, fieldValues(fields, from, form), valueText(source), {
+      to: fieldValues(fields, to, form),
+      expires: source.expires === undefined ? Infinity : now + source.expires,
+    }),
+    packets: source.packets ?? 0,
+    bytes: source.bytes ?? 0,
+  });
+  if (form !== "tree") return dumped.map((source) => read(source.key, source.keyEnd ?? source.key, source));
+  // Starts and ends come in the order of the tree; an end and the next start may have one key.
+  const sorted = [...dumped].sort(
+    (a, b) => Buffer.compare(a.key, b.key) || Number(b.intervalEnd ?? false) - Number(a.intervalEnd ?? false),
+  );
+  const elements: CountedElement[] = [];
+  for (const [i, source] of sorted.entries()) {
+    if (source.intervalEnd) continue;
+    const end = sorted[i + 1];
+    const last = end ? before(end.key) : new Uint8Array(source.key.length).fill(255);
+    elements.push(read(source.key, last, source));
+  }
+  return elements;
+}
+
+/** Reads an element of a map in nft's JSON (`nft -jn list …`); `undefined` if it is not one. */
+export function fromJson(map: string, json: unknown, now: number): CountedElement | undefined {
+  const schema = schemaOf(map);
+  const [key, data] = schema.value !== "none" && Array.isArray(json) ? json : [json, undefined];
+  const { val, expires, counter } = (key as { elem?: JsonElement }).elem ?? { val: key };
+  const parts = (val as { concat?: unknown[] }).concat ?? [val];
+  const from: FieldValue[] = [];
+  const to: FieldValue[] = [];
+  for (const [i, type] of schema.fields.entries()) {
+    const range = jsonRange(type, parts[i]);
+    if (!range) return undefined;
+    from.push(range[0]);
+    to.push(range[1]);
+  }
+  const value = data === undefined ? "" : jsonValue(data);
+  return {
+    ...element(map, from, value, { to, expires: expires === undefined ? Infinity : now + expires * 1000 }),
+    packets: counter?.packets ?? 0,
+    bytes: counter?.bytes ?? 0,
+  };
+}
+
+interface JsonElement {
+  readonly val: unknown;
+  readonly expires?: number;
+  readonly counter?: { readonly packets: number; readonly bytes: number };
+}
+
+function schemas(): Map<string, MapSchema> {
+  const maps = new Map<string, MapSchema>();
+  const put = (name: string, form: MapSchema["form"], value: MapSchema["value"], ...fields: FieldType[]) =>
+    maps.set(name, { fields, form, value });
+  put("version", "exact", "none", "mark");
+  put("lan", "exact", "none", "interface");
+  put("resident", "exact", "none", "port");
+  put("dropped_up", "exact", "none", "mac");
+  put("device_up", "exact", "verdict", "mark", "mac");
+  for (const family of [4, 6] as const) {
+    const ip = `ipv${family}` as const;
+    put(`management${family}`, "exact", "none", ip, "port");
+    put(`owner${family}`, "exact", "mac", ip);
+    put(`dropped_down${family}`, "exact", "none", ip);
+    put(`device_down${family}`, "exact", "verdict", "mark", ip);
+    put(`service${family}`, "ranges", "verdict", "mark", ip, "protocol", "port");
+    for (let level = 0; level <= 6; level++) put(`destination${family}_${level}`, "tree", "verdict", ip);
+    for (const way of ["up", "down"] as const) {
+      const device = way === "up" ? "mac" : ip;
+      put(`pair_${way}${family}`, "exact", "verdict", "mark", device, ip);
+      put(`network_${way}${family}`, "ranges", "verdict", "mark", device, ip);
+      put(`box_${way}${family}`, "ranges", "verdict", "mark", device, ip, "protocol", "port");
+      put(`levels_${way}${family}`, "exact", "verdict", "mark");
+    }
+  }
+  return maps;
+}
+
+function schemaOf(map: string): MapSchema {
+  const schema = MAPS.get(map);
+  if (!schema) throw new RangeError(`no map ${map} in the ruleset`);
+  return schema;
+}
+
+/** Milliseconds; at least one second, so that a late message still has an effect. */
+function timeoutOf(expires: number, now: number): number {
+  return Math.max(1000, Math.round(expires - now));
+}
+
+function keyText(map: string, from: readonly FieldValue[], to: readonly FieldValue[]): string {
+  const { fields } = schemaOf(map);
+  const parts = fields.map((type, i) => {
+    const first = fieldText(type, from[i] as FieldValue);
+    return from[i] === to[i] ? first : `${first}-${fieldText(type, to[i] as FieldValue)}`;
+  });
+  return parts.join(" . ");
+}
+
+function fieldText(type: FieldType, value: FieldValue): string {
+  if (type === "mac") return printMac(value as number).toLowerCase();
+  if (type === "ipv4" || type === "ipv6") return addressText(value as bigint, type === "ipv4" ? 4 : 6);
+  return type === "interface" ? `"${value}"` : String(value);
+}
+
+/** Text of an address given as a number of its family's width. */
+export function addressText(value: bigint, family: 4 | 6): string {
+  const words = addressWords(value, family);
+  if (family === 4 || !isIPv4(words)) return printAddress(words);
+  const low = words[3] as number;
+  return `::ffff:${(low >>> 16).toString(16)}:${(low & 0xffff).toString(16)}`;
+}
+
+function addressWords(value: bigint, family: 4 | 6): Uint32Array {
+  const word = (shift: bigint) => Number((value >> shift) & 0xffffffffn);
+  return family === 4
+    ? Uint32Array.of(0, 0, 0xffff, word(0n))
+    : Uint32Array.of(word(96n), word(64n), word(32n), word(0n));
+}
+
+function keyBytes(fields: readonly FieldType[], values: readonly FieldValue[], form: MapSchema["form"]): Uint8Array {
+  return concatenateKey(...fields.map((type, i) => fieldBytes(type, values[i] as FieldValue, form)));
+}
+
+function fieldBytes(type: FieldType, value: FieldValue, form: MapSchema["form"]): Uint8Array {
+  switch (type) {
+    case "mark":
+      // nft turns numbers of the machine's order into network order where ranges are compared.
+      return form === "exact" ? markField(value as number) : bigEndian(value as number);
+    case "mac":
+      return macField(value as number);
+    case "ipv4":
+      return addressField(addressWords(value as bigint, 4), 4);
+    case "ipv6":
+      return addressField(addressWords(value as bigint, 6), 6);
+    case "protocol":
+      return protocolField(value as number);
+    case "port":
+      return portField(value as number);
+    case "interface":
+      return interfaceField(value as string);
+  }
+}
+
+const WIDTH: Record<FieldType, number> = { mark: 4, mac: 6, ipv4: 4, ipv6: 16, protocol: 1, port: 2, interface: 16 };
+
+function fieldValues(fields: readonly FieldType[], key: Uint8Array, form: MapSchema["form"]): FieldValue[] {
+  const bytes = Buffer.from(key.buffer, key.byteOffset, key.byteLength);
+  let at = 0;
+  return fields.map((type) => {
+    const start = at;
+    at += (WIDTH[type] + 3) & ~3;
+    if (type === "interface") return bytes.toString("latin1", start, start + 16).replace(/\0+$/, "");
+    if (type === "mark") return form === "exact" ? nativeWord(bytes, start) : bytes.readUInt32BE(start);
+    if (type === "ipv4") return BigInt(bytes.readUInt32BE(start));
+    if (type === "ipv6") return (bytes.readBigUInt64BE(start) << 64n) | bytes.readBigUInt64BE(start + 8);
+    return bytes.readUIntBE(start, WIDTH[type]);
+  });
+}
+
+function nativeWord(bytes: Buffer, at: number): number {
+  return new Uint32Array(bytes.buffer.slice(bytes.byteOffset + at, bytes.byteOffset + at + 4))[0] as number;
+}
+
+function bigEndian(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value);
+  return bytes;
+}
+
+function before(key: Uint8Array): Uint8Array {
+  const last = key.slice();
+  let at = last.length - 1;
+  while (at >= 0 && last[at] === 0) last[at--] = 255;
+  if (at >= 0) last[at] = (last[at] as number) - 1;
+  return last;
+}
+
+function verdictOf(text: string): Verdict {
+  if (text.startsWith("goto ")) return { goto: text.slice(5) };
+  if (text.startsWith("jump ")) return { jump: text.slice(5) };
+  return text as Verdict;
+}
+
+function valueText({ verdict, data }: SetElement): string {
+  if (verdict === undefined) return data ? printMac(Buffer.from(data).readUIntBE(0, 6)).toLowerCase() : "";
+  if (typeof verdict === "string") return verdict;
+  return "goto" in verdict ? `goto ${verdict.goto}` : `jump ${verdict.jump}`;
+}
+
+function jsonValue(data: unknown): string {
+  if (typeof data === "string") return data.toLowerCase();
+  const [word, rest] = Object.entries(data as Record<string, { target?: string } | null>)[0] ?? ["", null];
+  return rest?.target === undefined ? word : `${word} ${rest.target}`;
+}
+
+function jsonRange(type: FieldType, json: unknown): readonly [FieldValue, FieldValue] | undefined {
+  if (typeof json === "object" && json !== null) {
+    const { range, prefix } = json as { range?: [unknown, unknown]; prefix?: { addr: string; len: number } };
+    if (range) {
+      const [from, to] = [jsonField(type, range[0]), jsonField(type, range[1])];
+      return from === undefined || to === undefined ? undefined : [from, to];
+    }
+    const from = prefix && jsonField(type, prefix.addr);
+    if (typeof from !== "bigint" || !prefix) return undefined;
+    return [from, from | ((1n << BigInt((type === "ipv4" ? 32 : 128) - prefix.len)) - 1n)];
+  }
+  const value = jsonField(type, json);
+  return value === undefined ? undefined : [value, value];
+}
+
+function jsonField(type: FieldType, json: unknown): FieldValue | undefined {
+  if (type === "interface") return String(json);
+  if (type === "mac") return parseMac(String(json));
+  if (type !== "ipv4" && type !== "ipv6") return Number.isInteger(Number(json)) ? Number(json) : undefined;
+  const words = parseAddress(String(json));
+  return words && addressNumber(words, type === "ipv4" ? 4 : 6);
+}

@@ -1,0 +1,73 @@
+/** What a cell of the policy becomes in the kernel: by hardware address upwards, by each IP address downwards. */
+import type { Cell } from "../spin/policy-cells.ts";
+import type { Verdict } from "../spin/ruleset.ts";
+import { element } from "./elements.ts";
+import type { Element } from "./elements.ts";
+
+/** An address that a device holds, as a number of its family's width. */
+export interface HeldAddress {
+  readonly family: 4 | 6;
+  readonly value: bigint;
+}
+
+const VERDICT: Record<Verdict, string> = {
+  Allow: "accept",
+  Block: "goto blocked",
+  Reject: "goto rejected",
+  Count: "continue",
+};
+
+/** `held` are the addresses of the cell's device; without a device they don't matter. */
+export function elementsOf(cell: Cell, held: Iterable<HeldAddress>): Element[] {
+  const { layer, level, mac, span, expires } = cell;
+  const verdict = VERDICT[cell.verdict];
+  if (layer === "destination" && span) {
+    return [element(`destination${span.family}_${level}`, [span.from], verdict, { to: [span.to], expires })];
+  }
+  const range = rangeFields(cell);
+  if (layer === "service" && span) {
+    return [element(`service${span.family}`, range.from, verdict, { to: range.to, expires })];
+  }
+  const elements: Element[] = [];
+  const put = (map: string, device: number | bigint) => {
+    const [mark, ...rest] = range.from;
+    const [markTo, ...restTo] = range.to;
+    const from = [mark as number, device, ...rest];
+    elements.push(element(map, from, verdict, { to: [markTo as number, device, ...restTo], expires }));
+  };
+  const name = span ? `${layer}_up${span.family}` : `${layer}_up`;
+  put(name, mac as number);
+  for (const { family, value } of held) {
+    if (span && span.family !== family) continue;
+    put(`${layer}_down${family}`, value);
+  }
+  return elements;
+}
+
+/** The chains `up4_3` … that ask a map for an element of this level. */
+export function chainsOf({ map, from }: Element): string[] {
+  const destination = /^destination(4|6)_(\d)$/.exec(map);
+  if (destination) return [`up${destination[1]} ${destination[2]}`, `down${destination[1]} ${destination[2]}`];
+  const [, layer, way, family] = /^(pair|network|box|device|service)(?:_(up|down))?(4|6)?$/.exec(map) ?? [];
+  if (!layer) return [];
+  const mark = from[0] as number;
+  const level = layer === "box" || layer === "service" ? mark >> 1 : mark;
+  const ways = way ? [way] : ["up", "down"];
+  const families = family ? [family] : ["4", "6"];
+  return ways.flatMap((one) => families.map((other) => `${one}${other} ${level}`));
+}
+
+function rangeFields({ layer, level, span, box }: Cell): { from: (number | bigint)[]; to: (number | bigint)[] } {
+  const boxed = layer === "box" || layer === "service";
+  const from: (number | bigint)[] = [boxed ? level * 2 + (box?.initiator.from ?? 0) : level];
+  const to: (number | bigint)[] = [boxed ? level * 2 + (box?.initiator.to ?? 1) : level];
+  if (span) {
+    from.push(span.from);
+    to.push(span.to);
+  }
+  if (box) {
+    from.push(box.protocol.from, box.ports.from);
+    to.push(box.protocol.to, box.ports.to);
+  }
+  return { from, to };
+}

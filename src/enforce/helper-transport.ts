@@ -1,0 +1,130 @@
+/** The kernel by way of the helper: netlink transactions of tens of microseconds, whatever the maps hold. */
+import { parsePrefix } from "../lib/address.ts";
+import { RequestKind, words } from "../netlink/frames.ts";
+import type { NetfilterHelper } from "../netlink/helper.ts";
+import { Subsystem, eachMessage } from "../netlink/messages.ts";
+import { NetlinkError } from "../netlink/netlink-error.ts";
+import { addElements, deleteElements } from "../netlink/nftables-messages.ts";
+import type { SetElement } from "../netlink/nftables-messages.ts";
+import { TABLE, fromSetElements, setElements } from "./elements.ts";
+import type { CountedElement, Element } from "./elements.ts";
+import { AddressSet, isIn } from "./flow-filter.ts";
+import type { FlowFilter, ForeignChange, Transport } from "./transport.ts";
+
+const ENOENT = 2;
+/** linux/netfilter/nf_tables.h: messages about elements; all others are about what holds them. */
+const NFT_MSG_ELEMENTS = [12, 13, 14, 15];
+/** One transaction is one frame. */
+const ELEMENTS_A_TRANSACTION = 8000;
+
+export class HelperTransport implements Transport {
+  readonly backend = "helper";
+  readonly #helper: NetfilterHelper;
+
+  constructor(helper: NetfilterHelper) {
+    this.#helper = helper;
+  }
+
+  async load(elements: readonly Element[], now: number): Promise<void> {
+    await this.#helper.loadRuleset();
+    await this.change([], elements, now);
+  }
+
+  async change(removed: readonly Element[], added: readonly Element[], now: number): Promise<void> {
+    if (removed.length + added.length > ELEMENTS_A_TRANSACTION) {
+      // More than a frame holds: what blocks comes before what frees.
+      for (const part of parts(added.filter((element) => !removed.some(({ id }) => id === element.id))))
+        await this.change([], part, now);
+      const again = new Set(removed.map(({ id }) => id));
+      for (const part of parts(removed)) {
+        const ids = new Set(part.map(({ id }) => id));
+        await this.change(
+          part,
+          added.filter(({ id }) => again.has(id) && ids.has(id)),
+          now,
+        );
+      }
+      return;
+    }
+    const timed = removed.filter((element) => element.expires !== Infinity);
+    await this.#helper.transact([
+      ...messages(timed, addElements, now),
+      ...messages(removed, deleteElements, now),
+      ...messages(added, addElements, now),
+    ]);
+  }
+
+  async read(maps: readonly string[], now: number): Promise<Map<string, CountedElement[]> | undefined> {
+    const found = new Map<string, CountedElement[]>();
+    for (const map of maps) {
+      try {
+        const dumped = await this.#helper.dumpSet({ family: "inet", table: TABLE, set: map });
+        found.set(map, fromSetElements(map, dumped, now));
+      } catch (error) {
+        if (error instanceof NetlinkError && error.errno === ENOENT) return undefined;
+        throw error;
+      }
+    }
+    return found;
+  }
+
+  async cut({ devices, destinations, spared }: FlowFilter): Promise<void> {
+    const own = devices && new AddressSet(devices);
+    const kept = new AddressSet(spared);
+    const far = destinations?.map(parsePrefix).filter((prefix) => prefix !== undefined);
+    await this.#helper.deleteConntrackMatching((addresses) => {
+      if (kept.has(addresses, 0)) return false;
+      // Begun by the device (source of the original, destination as it asked), or by the peer (source of the reply is
+      // the device, source of the original the peer).
+      return (
+        ((!own || own.has(addresses, 0)) && (!far || isIn(far, addresses, 4))) ||
+        ((!own || own.has(addresses, 8)) && (!far || isIn(far, addresses, 0)))
+      );
+    });
+  }
+
+  async watch(signal: AbortSignal, onChange: (change: ForeignChange) => void): Promise<void> {
+    const stop = this.#helper.subscribe({
+      kind: RequestKind.Ruleset,
+      payload: words(),
+      onMessages: (bytes, start, end) => {
+        let seen: ForeignChange | undefined;
+        eachMessage(bytes, start, end, (type) => {
+          if (type >> 8 !== Subsystem.Nftables) return;
+          seen = NFT_MSG_ELEMENTS.includes(type & 255) && seen !== "structure" ? "elements" : "structure";
+        });
+        if (seen) onChange(seen);
+      },
+      // What we did not hear may have been anything.
+      onLoss: () => onChange("elements"),
+      onError: () => undefined,
+    });
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+    stop();
+  }
+}
+
+function messages(
+  elements: readonly Element[],
+  make: (set: { family: "inet"; table: string; set: string }, elements: readonly SetElement[]) => Uint8Array[],
+  now: number,
+): Uint8Array[] {
+  const byMap = new Map<string, SetElement[]>();
+  for (const element of elements) {
+    const list = byMap.get(element.map);
+    const own = setElements(element, now);
+    if (list) list.push(...own);
+    else byMap.set(element.map, own);
+  }
+  return [...byMap].flatMap(([set, list]) => make({ family: "inet", table: TABLE, set }, list));
+}
+
+function parts(elements: readonly Element[]): Element[][] {
+  const result: Element[][] = [];
+  for (let at = 0; at < elements.length; at += ELEMENTS_A_TRANSACTION / 2)
+    result.push(elements.slice(at, at + ELEMENTS_A_TRANSACTION / 2));
+  return result;
+}

@@ -1,0 +1,258 @@
+/**
+ * What we want in the kernel's maps, what we know to be there, the difference, and what the counters said: the books of
+ * the kernel backend, without any I/O. Element counters become rules' hits here: a counter that fell was begun anew.
+ */
+import type { CountedElement, Element } from "./elements.ts";
+
+interface Wanted {
+  readonly element: Element;
+  readonly rules: readonly number[];
+  /** The kernel did not take it; not tried again until it changes. */
+  refused: boolean;
+}
+
+interface Known {
+  element: Element;
+  packets: number;
+  bytes: number;
+  /** Rules that its counter counts for. */
+  rules: readonly number[];
+  /** Found in the kernel, not put there by us since we run. */
+  found: boolean;
+}
+
+export interface Plan {
+  readonly removed: readonly Element[];
+  readonly added: readonly Element[];
+  /** Maps to be read before, because counters would be lost or change owner. */
+  readonly harvest: ReadonlySet<string>;
+}
+
+export interface Count {
+  packets: number;
+  bytes: number;
+}
+
+export interface PlanOptions {
+  readonly now: number;
+  /** A new timeout is taken without losing the counter (Linux 6.12). */
+  readonly refreshInPlace: boolean;
+  /** Whether an element that nobody wants may go; those that may not stay as they are. */
+  readonly mayRemove: (element: Element) => boolean;
+  /** The rule that an element found in the kernel is kept for although nobody wants it (yet). */
+  readonly keptFor: (element: Element) => number | undefined;
+}
+
+/** An element about to expire is left to the kernel; timeouts that differ less are the same. */
+const SLACK_MS = 2000;
+
+export class Ledger {
+  readonly #wanted = new Map<string, Wanted>();
+  readonly #known = new Map<string, Map<string, Known>>();
+  readonly #dirty = new Set<string>();
+  readonly #kept = new Set<string>();
+  readonly #rules = new Map<number, Count>();
+
+  /** Monotone hits by rule. */
+  get hits(): ReadonlyMap<number, Readonly<Count>> {
+    return this.#rules;
+  }
+
+  get knownCount(): number {
+    let count = 0;
+    for (const elements of this.#known.values()) count += elements.size;
+    return count;
+  }
+
+  /** Maps that hold something, as far as we know. */
+  get mapsInUse(): string[] {
+    return [...this.#known].filter(([, elements]) => elements.size > 0).map(([map]) => map);
+  }
+
+  wants(id: string): boolean {
+    return this.#wanted.has(id);
+  }
+
+  want(element: Element, rules: readonly number[]): void {
+    this.#wanted.set(element.id, { element, rules, refused: false });
+    this.#dirty.add(element.id);
+  }
+
+  unwant(id: string): void {
+    if (this.#wanted.delete(id)) this.#dirty.add(id);
+  }
+
+  /** Takes an element out of what is tried, until it is wanted anew. Returns the rules that it was for. */
+  refuse(id: string): readonly number[] {
+    const wanted = this.#wanted.get(id);
+    if (wanted) wanted.refused = true;
+    return wanted?.rules ?? [];
+  }
+
+  /** Everything is compared again: removals were held back until now. */
+  reviewAll(): void {
+    for (const elements of this.#known.values()) for (const id of elements.keys()) this.#dirty.add(id);
+  }
+
+  /** What was kept for a rule is asked for again, since rules changed. */
+  reviewKept(): void {
+    for (const id of this.#kept) this.#dirty.add(id);
+    this.#kept.clear();
+  }
+
+  /** What the table should hold when it is loaded anew. */
+  everything(options: PlanOptions): Element[] {
+    const elements = [...this.#wanted.values()].filter(({ refused }) => !refused).map(({ element }) => element);
+    for (const known of this.#known.values())
+      for (const { element } of known.values())
+        if (
+          !this.#wanted.has(element.id) &&
+          element.expires > options.now + SLACK_MS &&
+          (!options.mayRemove(element) || options.keptFor(element) !== undefined)
+        )
+          elements.push(element);
+    return elements.filter(({ expires }) => expires > options.now);
+  }
+
+  /** The table was loaded anew with these. */
+  loaded(elements: readonly Element[]): void {
+    const before = new Map([...this.#known].map(([map, known]) => [map, new Map(known)]));
+    this.#known.clear();
+    this.#dirty.clear();
+    for (const element of elements) {
+      const old = before.get(element.map)?.get(element.id);
+      const rules = this.#wanted.get(element.id)?.rules ?? old?.rules ?? [];
+      this.#mapOf(element).set(element.id, { element, packets: 0, bytes: 0, rules, found: old?.found ?? false });
+    }
+  }
+
+  plan({ now, refreshInPlace, mayRemove, keptFor }: PlanOptions): Plan {
+    const removed: Element[] = [];
+    const added: Element[] = [];
+    const harvest = new Set<string>();
+    for (const id of this.#dirty) {
+      const wanted = this.#wanted.get(id);
+      const known = this.#known.get(mapName(id))?.get(id);
+      if (!wanted) {
+        if (!known || !mayRemove(known.element)) continue;
+        const rule = known.found ? keptFor(known.element) : undefined;
+        if (rule !== undefined) {
+          known.rules = [rule];
+          this.#kept.add(id);
+        } else if (known.element.expires > now + SLACK_MS) {
+          removed.push(known.element);
+          if (known.rules.length > 0) harvest.add(known.element.map);
+        } else if (known.element.expires > now) continue;
+        else this.#known.get(known.element.map)?.delete(id);
+        continue;
+      }
+      const { element, rules, refused } = wanted;
+      if (refused || element.expires <= now) continue;
+      if (!known) {
+        added.push(element);
+        continue;
+      }
+      const isRefresh = element.expires !== Infinity && known.element.expires !== Infinity;
+      const isSameTime = isRefresh
+        ? Math.abs(element.expires - known.element.expires) < SLACK_MS / 2
+        : element.expires === known.element.expires;
+      if (element.value !== known.element.value || (!isSameTime && !(isRefresh && refreshInPlace))) {
+        removed.push(known.element);
+        added.push(element);
+        if (known.rules.length > 0) harvest.add(element.map);
+      } else if (!isSameTime) added.push(element);
+      else if (!isSameList(rules, known.rules)) {
+        if (known.rules.length > 0) harvest.add(element.map);
+      }
+    }
+    return { removed, added, harvest };
+  }
+
+  /** The kernel has taken the plan. */
+  done({ removed, added }: Plan, now: number): void {
+    for (const { map, id } of removed) this.#known.get(map)?.delete(id);
+    for (const element of added) {
+      const known = this.#mapOf(element).get(element.id);
+      if (known) known.element = element;
+      else this.#mapOf(element).set(element.id, { element, packets: 0, bytes: 0, rules: [], found: false });
+    }
+    for (const id of this.#dirty) {
+      const known = this.#known.get(mapName(id))?.get(id);
+      const wanted = this.#wanted.get(id);
+      if (known && wanted) {
+        known.rules = wanted.rules;
+        known.found = false;
+      }
+      // What nobody wants and yet stays, until the kernel lets it expire, is looked at again.
+      if (!(known && !wanted && !this.#kept.has(id) && known.element.expires > now)) this.#dirty.delete(id);
+    }
+  }
+
+  /**
+   * Takes in what maps hold now. Returns how many elements are missing that should be there, and how many are there that
+   * we don't know; both are then part of the next plan.
+   */
+  observe(read: ReadonlyMap<string, readonly CountedElement[]>, now: number): { missing: number; strange: number } {
+    let missing = 0;
+    let strange = 0;
+    for (const [map, elements] of read) {
+      const known = this.#known.get(map);
+      const seen = new Set<string>();
+      for (const element of elements) {
+        seen.add(element.id);
+        const own = known?.get(element.id);
+        if (own) {
+          this.#credit(own, element);
+          if (own.element.value !== element.value) this.#dirty.add(element.id);
+          own.element = element;
+          continue;
+        }
+        const { packets, bytes } = element;
+        this.#mapOf(element).set(element.id, { element, packets, bytes, rules: [], found: true });
+        this.#dirty.add(element.id);
+        strange++;
+      }
+      for (const [id, { element }] of known ?? []) {
+        if (seen.has(id)) continue;
+        known?.delete(id);
+        this.#dirty.add(id);
+        if (element.expires > now + SLACK_MS) missing++;
+      }
+    }
+    return { missing, strange };
+  }
+
+  #credit(known: Known, { packets, bytes }: Count): void {
+    const fell = packets < known.packets || bytes < known.bytes;
+    const morePackets = fell ? packets : packets - known.packets;
+    const moreBytes = fell ? bytes : bytes - known.bytes;
+    known.packets = packets;
+    known.bytes = bytes;
+    if (morePackets === 0 && moreBytes === 0) return;
+    for (const rule of known.rules) addCount(this.#rules, rule, morePackets, moreBytes);
+  }
+
+  #mapOf({ map }: Element): Map<string, Known> {
+    let elements = this.#known.get(map);
+    if (!elements) this.#known.set(map, (elements = new Map()));
+    return elements;
+  }
+}
+
+export function addCount<K>(counts: Map<K, Count>, key: K, packets: number, bytes: number): void {
+  const count = counts.get(key);
+  if (!count) {
+    counts.set(key, { packets, bytes });
+    return;
+  }
+  count.packets += packets;
+  count.bytes += bytes;
+}
+
+function mapName(id: string): string {
+  return id.slice(0, id.indexOf(" "));
+}
+
+function isSameList(a: readonly number[], b: readonly number[]): boolean {
+  return a === b || (a.length === b.length && a.every((member, i) => member === b[i]));
+}

@@ -1,0 +1,460 @@
+/**
+ * The kernel as Enforcer: the policy's cells and the devices' addresses become elements of the static ruleset's maps
+ * (spin.nft), as differences. What the kernel holds is read at the start and stays in force until the policy is known, so
+ * that neither a crash nor a restart opens a gap.
+ */
+import { release } from "node:os";
+import { parseAddress, printAddress, printMac } from "../lib/address.ts";
+import type { Prefix } from "../lib/address.ts";
+import { printPrefix } from "../lib/address.ts";
+import type { Clock } from "../lib/clock.ts";
+import { describe } from "../lib/log.ts";
+import type { Log } from "../lib/log.ts";
+import type { Health } from "../spin/observation.ts";
+import { PolicyTables } from "../spin/policy-tables.ts";
+import { addressNumber } from "../spin/prefix-table.ts";
+import type { AddressDelta, ApplyReport, Enforcer, Hits, HomeNetwork, Policy } from "../spin/ruleset.ts";
+import { isNameAddress } from "../spin/policy.ts";
+import { COUNTED_MAPS, DROPPED_SETS, MAPS, element } from "./elements.ts";
+import type { CountedElement, Element } from "./elements.ts";
+import { chainsOf, elementsOf } from "./expand.ts";
+import { Ledger } from "./ledger.ts";
+import type { PlanOptions } from "./ledger.ts";
+import { LostSignal } from "./lost-signal.ts";
+import { Owners } from "./owners.ts";
+import { SavedElements } from "./saved-elements.ts";
+import type { ForeignChange, Transport } from "./transport.ts";
+
+/** As spin.nft states it in its set `version`. */
+export const RULESET_VERSION = 1;
+
+export interface NftablesOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Where the elements are kept for the boot script; absent: nowhere. */
+  readonly savedFile?: string;
+  /** TCP ports of the gateway that stay open to every device. */
+  readonly residentPorts?: readonly number[];
+  /** Whether the kernel takes a new timeout for an element that is there (Linux 6.12); default: by its version. */
+  readonly refreshInPlace?: boolean;
+}
+
+const RESIDENT_PORTS = [22, 80, 443];
+const STATIC_MAPS = /^(lan|management[46]|resident|owner[46]|version) /;
+const ALL_MAPS = [...MAPS.keys()].filter((map) => !(DROPPED_SETS as readonly string[]).includes(map));
+
+export class NftablesEnforcer implements Enforcer {
+  readonly #options: NftablesOptions;
+  readonly #transport: Transport;
+  readonly #log: Log;
+  readonly #tables = new PolicyTables();
+  readonly #owners = new Owners();
+  readonly #ledger = new Ledger();
+  readonly #refused = new Map<number, string>();
+  readonly #idsOfCell = new Map<string, readonly string[]>();
+  readonly #cellsOfMac = new Map<number, Set<string>>();
+  readonly #macsToExpand = new Set<number>();
+  readonly #chainUse = new Map<string, number>();
+  #domainLevels: ReadonlySet<number> = new Set();
+  readonly #lost = new LostSignal();
+  readonly #stop = new AbortController();
+  readonly #saved: SavedElements | undefined;
+  #network: HomeNetwork | undefined;
+  #watching: Promise<void> | undefined;
+  #queue: Promise<unknown> = Promise.resolve();
+  #flushQueued: Promise<void> | undefined;
+  #repairQueued: ForeignChange | undefined;
+  #policyKnown = false;
+  #status: Health["status"] = "Starting";
+  #lastError = "";
+  #resyncs = 0;
+  #losses = 0;
+
+  constructor(options: NftablesOptions) {
+    this.#options = options;
+    this.#transport = options.transport;
+    this.#log = options.log;
+    if (options.savedFile !== undefined) {
+      this.#saved = new SavedElements({
+        path: options.savedFile,
+        elements: () => this.#ledger.everything(this.#planOptions()),
+        now: () => options.clock.now(),
+        log: options.log,
+      });
+    }
+  }
+
+  get lost(): AsyncIterable<void> {
+    return this.#lost;
+  }
+
+  get health(): Health {
+    return {
+      backend: this.#transport.backend,
+      status: this.#status,
+      observations: this.#ledger.knownCount,
+      lost: this.#losses,
+      resyncs: this.#resyncs,
+      decodeErrors: 0,
+      lastError: this.#lastError,
+    };
+  }
+
+  async start(network: HomeNetwork): Promise<void> {
+    await this.#exclusive(async () => {
+      const before = this.#network;
+      this.#network = network;
+      for (const old of before ? staticElements(before, this.#residentPorts) : []) this.#ledger.unwant(old.id);
+      for (const fixed of staticElements(network, this.#residentPorts)) this.#ledger.want(fixed, []);
+      await this.#resync(before === undefined);
+      await this.#flush();
+      this.#status = "Running";
+    });
+    this.#watching ??= this.#transport.watch(this.#stop.signal, (change) => this.#foreign(change));
+    this.#saved?.changed("addresses");
+  }
+
+  async apply(policy: Policy): Promise<ApplyReport> {
+    return await this.#exclusive(async () => {
+      if (!this.#policyKnown) this.#ledger.reviewAll();
+      this.#policyKnown = true;
+      this.#refused.clear();
+      this.#tables.setPolicy(policy);
+      this.#useDomainLevels();
+      this.#ledger.reviewKept();
+      await this.#flush();
+      this.#saved?.changed("policy");
+      return { refused: new Map([...this.#tables.refused, ...this.#refused]) };
+    });
+  }
+
+  async addresses({ added, removed }: AddressDelta): Promise<void> {
+    for (const one of removed) {
+      if (one.kind === "name") this.#tables.removeName(one);
+      else this.#released(one.mac, one.address);
+    }
+    for (const one of added) {
+      if (one.kind === "device") this.#held(one.mac, one.address);
+      else if (this.#network && isNameAddress(one.address, this.#network)) this.#tables.addName(one);
+    }
+    this.#saved?.changed("addresses");
+    await this.#flushSoon();
+  }
+
+  async hits(): Promise<Hits> {
+    return await this.#exclusive(async () => {
+      const inUse = new Set(this.#ledger.mapsInUse);
+      const maps = [...COUNTED_MAPS.filter((map) => inUse.has(map)), ...DROPPED_SETS];
+      const read = await this.#transport.read(maps, this.#now());
+      if (read) {
+        this.#owners.countDropped(read);
+        const found = new Map([...read].filter(([map]) => !(DROPPED_SETS as readonly string[]).includes(map)));
+        const { missing } = this.#ledger.observe(found, this.#now());
+        if (missing > 0) this.#noteLoss(`${missing} elements were gone`);
+      } else {
+        this.#noteLoss("our table was gone");
+        await this.#reload();
+      }
+      await this.#flush();
+      return { rules: copy(this.#ledger.hits), devices: copy(this.#owners.dropped) };
+    });
+  }
+
+  async cut(devices: readonly number[], destinations: readonly Prefix[]): Promise<void> {
+    const addresses = devices.flatMap((mac) => this.#owners.textsOf(mac));
+    if (devices.length > 0 && addresses.length === 0) return;
+    await this.#transport.cut({
+      devices: devices.length > 0 ? addresses : undefined,
+      destinations: destinations.length > 0 ? destinations.map(printPrefix) : undefined,
+      spared: this.#network?.gatewayAddresses ?? [],
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#watching;
+    await this.#queue.catch(() => undefined);
+    await this.#saved?.flush();
+    this.#lost.end();
+    this.#status = "Disabled";
+  }
+
+  get #residentPorts(): readonly number[] {
+    return this.#options.residentPorts ?? RESIDENT_PORTS;
+  }
+
+  #now(): number {
+    return this.#options.clock.now();
+  }
+
+  #planOptions(): PlanOptions {
+    return {
+      now: this.#now(),
+      refreshInPlace: this.#options.refreshInPlace ?? kernelRefreshes(),
+      mayRemove: ({ id }) => this.#policyKnown || STATIC_MAPS.test(id),
+      keptFor: (kept) => this.#ruleOfFound(kept),
+    };
+  }
+
+  /** One thing at a time with the kernel. What fails leaves the queue usable. */
+  #exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+
+  /** Changes that come while one is on its way go together in the next. */
+  #flushSoon(): Promise<void> {
+    this.#flushQueued ??= this.#exclusive(async () => {
+      this.#flushQueued = undefined;
+      await this.#flush();
+    });
+    return this.#flushQueued;
+  }
+
+  #held(mac: number, address: string): void {
+    const words = parseAddress(address);
+    if (!words) return;
+    const before = this.#owners.hold(mac, words);
+    if (before === mac) return;
+    if (before !== undefined) this.#macsToExpand.add(before);
+    this.#macsToExpand.add(mac);
+    this.#ledger.want(ownerElement(mac, words), []);
+  }
+
+  #released(mac: number, address: string): void {
+    const words = parseAddress(address);
+    if (!words || !this.#owners.release(mac, words)) return;
+    this.#macsToExpand.add(mac);
+    this.#ledger.unwant(ownerElement(mac, words).id);
+  }
+
+  /** Brings what is wanted up to date with the policy's cells and the devices' addresses. */
+  #expand(): void {
+    this.#tables.expire(this.#now());
+    const keys = this.#tables.changes();
+    const again = new Set<string>();
+    for (const mac of this.#macsToExpand) for (const key of this.#cellsOfMac.get(mac) ?? []) again.add(key);
+    this.#macsToExpand.clear();
+    for (const key of keys) again.add(key);
+    for (const key of again) this.#expandCell(key);
+  }
+
+  #expandCell(key: string): void {
+    const cell = this.#tables.cells.get(key);
+    const before = this.#idsOfCell.get(key) ?? [];
+    const elements = cell ? elementsOf(cell, cell.mac === undefined ? [] : this.#owners.of(cell.mac)) : [];
+    const ids = new Set(elements.map(({ id }) => id));
+    for (const id of before) {
+      if (ids.has(id)) continue;
+      this.#ledger.unwant(id);
+    }
+    const known = new Set(before);
+    for (const one of elements) {
+      this.#ledger.want(one, cell?.rules ?? []);
+      if (!known.has(one.id)) for (const chain of chainsOf(one)) this.#use(chain, 1);
+    }
+    for (const id of before) if (!ids.has(id)) for (const chain of chainsOf(elementOfId(id))) this.#use(chain, -1);
+    const mac = macOfKey(key);
+    if (cell) this.#idsOfCell.set(key, [...ids]);
+    else this.#idsOfCell.delete(key);
+    if (mac === undefined) return;
+    const cells = this.#cellsOfMac.get(mac) ?? new Set();
+    if (cell) this.#cellsOfMac.set(mac, cells.add(key));
+    else if (cells.delete(key) && cells.size === 0) this.#cellsOfMac.delete(mac);
+  }
+
+  /** Levels of rules on domains are always visited: names that we found in the kernel may be all that they hold. */
+  #useDomainLevels(): void {
+    const levels = this.#tables.domainLevels();
+    const change = (level: number, by: 1 | -1) => {
+      for (const chain of ["up4", "up6", "down4", "down6"]) this.#use(`${chain} ${level}`, by);
+    };
+    for (const level of levels) if (!this.#domainLevels.has(level)) change(level, 1);
+    for (const level of this.#domainLevels) if (!levels.has(level)) change(level, -1);
+    this.#domainLevels = levels;
+  }
+
+  /** Packets visit only levels that hold something. */
+  #use(chain: string, by: 1 | -1): void {
+    const count = (this.#chainUse.get(chain) ?? 0) + by;
+    this.#chainUse.set(chain, count);
+    const [base, level] = chain.split(" ") as [string, string];
+    const step = element(`levels_${base}`, [Number(level)], `jump ${base}_${level}`);
+    if (count === 0) this.#ledger.unwant(step.id);
+    else if (!this.#ledger.wants(step.id)) this.#ledger.want(step, []);
+  }
+
+  /** Makes the kernel hold what is wanted. */
+  async #flush(): Promise<void> {
+    this.#expand();
+    for (let attempt = 1; ; attempt++) {
+      const options = this.#planOptions();
+      let plan = this.#ledger.plan(options);
+      if (plan.harvest.size > 0) {
+        const read = await this.#transport.read([...plan.harvest], options.now);
+        if (!read) return await this.#reload();
+        this.#ledger.observe(read, options.now);
+        plan = this.#ledger.plan(options);
+      }
+      if (plan.removed.length + plan.added.length === 0) return this.#ledger.done(plan, options.now);
+      try {
+        await this.#transport.change(plan.removed, plan.added, options.now);
+        this.#ledger.done(plan, options.now);
+        this.#lastError = "";
+        return;
+      } catch (error) {
+        this.#lastError = describe(error);
+        if (attempt === 1) {
+          // Somebody may have changed the table, or an element expired in between: look, and try once more.
+          this.#log.warn(`the kernel refused a change, looking what it holds: ${this.#lastError}`);
+          await this.#resync(false);
+        } else if (attempt === 2) await this.#isolate();
+        else throw error;
+      }
+    }
+  }
+
+  /** Tries the additions in ever smaller parts, so that one bad element costs its rule only. */
+  async #isolate(): Promise<void> {
+    const options = this.#planOptions();
+    const plan = this.#ledger.plan(options);
+    await this.#transport.change(plan.removed, [], options.now);
+    const attempt = async (added: readonly Element[]): Promise<void> => {
+      if (added.length === 0) return;
+      try {
+        await this.#transport.change([], added, options.now);
+        this.#ledger.done({ removed: [], added, harvest: new Set() }, options.now);
+      } catch (error) {
+        const [only] = added;
+        if (added.length > 1 || !only) {
+          const middle = added.length >> 1;
+          await attempt(added.slice(0, middle));
+          await attempt(added.slice(middle));
+          return;
+        }
+        this.#log.error(`the kernel does not take ${only.id}`, error);
+        for (const rule of this.#ledger.refuse(only.id)) this.#refused.set(rule, describe(error));
+      }
+    };
+    this.#ledger.done({ removed: plan.removed, added: [], harvest: new Set() }, options.now);
+    await attempt(plan.added);
+    this.#ledger.reviewAll();
+  }
+
+  /** Looks what the kernel holds; loads the table if there is none, or one of another version. */
+  async #resync(isFirst: boolean): Promise<void> {
+    this.#resyncs++;
+    const now = this.#now();
+    const read = await this.#transport.read(ALL_MAPS, now);
+    if (!read) {
+      if (!isFirst) this.#noteLoss("our table was gone");
+      return await this.#reload();
+    }
+    if (isFirst) this.#adoptOwners(read);
+    this.#ledger.observe(read, now);
+    const [version] = read.get("version") ?? [];
+    if (version?.from[0] !== RULESET_VERSION) {
+      this.#log.info(
+        `the table in the kernel is of version ${version?.from[0] ?? "unknown"}; loading ${RULESET_VERSION}`,
+      );
+      await this.#reload();
+    }
+  }
+
+  /** Who held which address before we were restarted. */
+  #adoptOwners(read: ReadonlyMap<string, readonly CountedElement[]>): void {
+    for (const map of ["owner4", "owner6"])
+      for (const owner of read.get(map) ?? []) {
+        const [, text = ""] = owner.id.split(" ");
+        const words = parseAddress(text);
+        const mac = Number.parseInt(owner.value.replaceAll(":", ""), 16);
+        if (!words || Number.isNaN(mac)) continue;
+        this.#owners.hold(mac, words);
+        this.#ledger.want(ownerElement(mac, words), []);
+      }
+  }
+
+  async #reload(): Promise<void> {
+    this.#expand();
+    const now = this.#now();
+    const elements = this.#ledger.everything(this.#planOptions());
+    await this.#transport.load(elements, now);
+    this.#ledger.loaded(elements);
+  }
+
+  /** The rule that an element is kept for which was in the kernel when we started: a name that we did not hear of yet. */
+  #ruleOfFound({ map, from, expires }: Element): number | undefined {
+    const [, layer, way] = /^(pair|box)_(up|down)[46]$/.exec(map) ?? [];
+    if (!layer || expires === Infinity) return undefined;
+    const mark = from[0] as number;
+    const mac = way === "up" ? (from[1] as number) : this.#owners.ownerOf(from[1] as bigint, map.endsWith("4") ? 4 : 6);
+    return mac === undefined ? undefined : this.#tables.domainRule(layer === "box" ? mark >> 1 : mark, mac);
+  }
+
+  #foreign(change: ForeignChange): void {
+    if (this.#stop.signal.aborted) return;
+    const isQueued = this.#repairQueued !== undefined;
+    if (this.#repairQueued !== "structure") this.#repairQueued = change;
+    if (isQueued) return;
+    this.#exclusive(async () => {
+      const what = this.#repairQueued;
+      this.#repairQueued = undefined;
+      this.#noteLoss(what === "structure" ? "somebody changed our table" : "somebody changed elements of our table");
+      await this.#resync(false);
+      if (what === "structure") await this.#reload();
+      await this.#flush();
+    }).catch((error: unknown) => {
+      this.#lastError = describe(error);
+      this.#log.error("the rules could not be put back", error);
+      this.#lost.raise();
+    });
+  }
+
+  #noteLoss(what: string): void {
+    this.#losses++;
+    this.#log.warn(`${what}; putting it right`);
+    this.#lost.raise();
+  }
+}
+
+/** What of the ruleset depends on the home alone. */
+function staticElements(network: HomeNetwork, residentPorts: readonly number[]): Element[] {
+  const elements = [element("version", [RULESET_VERSION])];
+  for (const name of network.lanInterfaces) elements.push(element("lan", [name.slice(0, 15)]));
+  for (const port of residentPorts) elements.push(element("resident", [port]));
+  for (const { address, port } of network.management) {
+    const words = parseAddress(address);
+    if (!words) continue;
+    const family = address.includes(":") && !printAddress(words).includes(".") ? 6 : 4;
+    elements.push(element(`management${family}`, [addressNumber(words, family), port]));
+  }
+  return elements;
+}
+
+function ownerElement(mac: number, words: Uint32Array): Element {
+  const family = printAddress(words).includes(":") ? 6 : 4;
+  return element(`owner${family}`, [addressNumber(words, family)], printMac(mac).toLowerCase());
+}
+
+/** Enough of an element to know its chains: its map and its level. */
+function elementOfId(id: string): Element {
+  const [map = "", mark = ""] = id.split(" ");
+  return { id, map, from: [Number.parseInt(mark, 10)], to: [], value: "", expires: Infinity };
+}
+
+/** Keys of cells name the device in third place, `*` for none. */
+function macOfKey(key: string): number | undefined {
+  const mac = Number(key.split(" ", 3)[2]);
+  return Number.isInteger(mac) ? mac : undefined;
+}
+
+function copy<K>(counts: ReadonlyMap<K, { packets: number; bytes: number }>) {
+  return new Map([...counts].map(([key, { packets, bytes }]) => [key, { packets, bytes }]));
+}
+
+function kernelRefreshes(): boolean {
+  const [major = 0, minor = 0] = release().split(".").map(Number);
+  return major > 6 || (major === 6 && minor >= 12);
+}

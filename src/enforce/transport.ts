@@ -1,0 +1,30 @@
+/** PORT of the kernel backend: how elements reach our table, and how they are read back. */
+import type { CountedElement, Element } from "./elements.ts";
+
+/** What somebody else did to our table: to its chains and rules (or all of it), or to elements alone. */
+export type ForeignChange = "structure" | "elements";
+
+/** Which conntrack entries to end: those of any of the devices' addresses with any of the destinations. */
+export interface FlowFilter {
+  /** Texts of addresses; `undefined`: of every device. */
+  readonly devices: readonly string[] | undefined;
+  /** Texts of prefixes; `undefined`: every destination. */
+  readonly destinations: readonly string[] | undefined;
+  /** Texts of addresses whose own flows stay: those that the gateway began. */
+  readonly spared: readonly string[];
+}
+
+export interface Transport {
+  /** `helper` or `nft`. */
+  readonly backend: string;
+  /** Loads the static ruleset with these elements, in the place of a table that stands; with `nft` at one stroke. */
+  load(elements: readonly Element[], now: number): Promise<void>;
+  /** One transaction: all or nothing. Throws what the kernel said. */
+  change(removed: readonly Element[], added: readonly Element[], now: number): Promise<void>;
+  /** Elements of these maps with their counters; `undefined` while there is no table. */
+  read(maps: readonly string[], now: number): Promise<ReadonlyMap<string, readonly CountedElement[]> | undefined>;
+  /** Deletes conntrack entries. */
+  cut(filter: FlowFilter): Promise<void>;
+  /** Tells what others do to our table, until the signal. Never rejects. */
+  watch(signal: AbortSignal, onChange: (change: ForeignChange) => void): Promise<void>;
+}
