@@ -23,18 +23,14 @@ export class Baselines {
     if (this.#flows.size > 0) this.#flows = new Map();
   }
 
+  /** A flow begins whose id and tuple a saved one had. */
+  drop(columns: FlowColumns, i: number): void {
+    this.#flows.delete(keyOfColumns(columns, i));
+  }
+
   /** Writes a flow's saved counters to `into` and forgets them; whether there were any that the reading continues. */
   take(columns: FlowColumns, i: number, into: Float64Array, at: number): boolean {
-    const key = keyOf(
-      columns.id[i] as number,
-      tupleHash(
-        columns.addresses,
-        i * 16,
-        columns.sourcePort[i] as number,
-        columns.destinationPort[i] as number,
-        columns.protocol[i] as number,
-      ),
-    );
+    const key = keyOfColumns(columns, i);
     const saved = this.#flows.get(key);
     if (!saved) return false;
     this.#flows.delete(key);
@@ -48,6 +44,13 @@ export class Baselines {
       return false;
     into.set(saved, at);
     return true;
+  }
+
+  pack(parts: number[]): void {
+    for (const [key, counters] of this.#flows) {
+      for (const number of key.split(":")) writeNumber(parts, Number(number));
+      for (const counter of counters) writeNumber(parts, counter);
+    }
   }
 
   /** Takes what `packBaselines` made; anything else is ignored. */
@@ -66,8 +69,10 @@ export class Baselines {
 }
 
 /** The living flows of which something was counted, for the state file. */
-export function packBaselines(rows: FlowRows): string {
+export function packBaselines(rows: FlowRows, left: Baselines): string {
   const parts: number[] = [];
+  // Those loaded that no source has shown yet still stand: the next start may come before the first dump.
+  left.pack(parts);
   for (let row = 0; row < rows.capacity; row++) {
     if (rows.state[row] !== FlowState.Live) continue;
     const at = row * 4;
@@ -87,6 +92,17 @@ export function packBaselines(rows: FlowRows): string {
     for (let k = 0; k < 4; k++) writeNumber(parts, Math.max(0, rows.credited[at + k] as number));
   }
   return Buffer.from(parts).toString("base64");
+}
+
+function keyOfColumns(columns: FlowColumns, i: number): string {
+  const hash = tupleHash(
+    columns.addresses,
+    i * 16,
+    columns.sourcePort[i] as number,
+    columns.destinationPort[i] as number,
+    columns.protocol[i] as number,
+  );
+  return keyOf(columns.id[i] as number, hash);
 }
 
 function keyOf(id: number, hash: number): string {

@@ -15,6 +15,8 @@ export const RowFlag = {
   EndedByDump: 16,
   /** It has been counted in FlowsOpened, or need not be. */
   Opened: 32,
+  /** Another life of its id and tuple has taken its place in the index. */
+  Superseded: 64,
 } as const;
 
 const FIRST_ROWS = 1024;
@@ -101,8 +103,14 @@ export class FlowRows {
     return row;
   }
 
-  release(row: number): void {
+  /** The row stays, but its id and tuple find another one. */
+  supersede(row: number): void {
     this.#index.remove(this.hash[row] as number, row);
+    this.flags[row] = (this.flags[row] as number) | RowFlag.Superseded;
+  }
+
+  release(row: number): void {
+    if (((this.flags[row] as number) & RowFlag.Superseded) === 0) this.#index.remove(this.hash[row] as number, row);
     this.state[row] = FlowState.Free;
     this.domain[row] = "";
     this.next[row] = this.#free;

@@ -193,17 +193,19 @@ export class FlowTable {
       if (rows.state[row] === FlowState.Ended) {
         if (this.#isLate(row, columns, i, event)) return;
         if (this.#isSameLife(row, columns, i, event)) this.#revive(row);
-        else row = this.#replace(row);
+        else row = this.#supersede(row);
       } else if (event === FlowEvent.New) {
         if (!this.#isRestart(row, columns, i)) return;
         this.#end(row);
-        row = this.#replace(row);
+        row = this.#supersede(row);
       }
     }
     if (row < 0) {
       row = this.#create(columns, i, source, hash, event);
       if (row < 0) return;
     }
+    // A dump's row from before this life is its predecessor's; what it is not, the next dump will tell.
+    if (event === FlowEvent.Counters && (columns.time[i] as number) < (rows.start[row] as number)) return;
     this.#read(row, columns, i);
     if (event === FlowEvent.End) this.#end(row);
   }
@@ -217,7 +219,7 @@ export class FlowTable {
     // The kernel may deliver an End twice, if another listener missed it the first time.
     if (event === FlowEvent.End)
       return comparison === Comparison.Equal || (comparison === Comparison.Lower && time <= end);
-    return (comparison === Comparison.Equal || comparison === Comparison.Lower) && time < end + LATE_MS;
+    return time <= end || (comparison !== Comparison.Higher && time < end + LATE_MS);
   }
 
   /** A dump declared the flow ended, wrongly. */
@@ -235,15 +237,15 @@ export class FlowTable {
       // A dump showed the flow before its own New event arrived.
       rows.flags[row] = (rows.flags[row] as number) | RowFlag.NewSeen;
       if (time < (rows.start[row] as number)) rows.start[row] = time;
+      if (time > (rows.seen[row] as number)) rows.seen[row] = time;
       return false;
     }
     return time > (rows.seen[row] as number);
   }
 
-  /** An ended row makes room for another life of the same id and tuple; always -1. */
-  #replace(row: number): number {
-    this.#unlink(row);
-    this.#release(row);
+  /** An ended row, which may still wait for its device, makes way for another life of its id and tuple; always -1. */
+  #supersede(row: number): number {
+    this.rows.supersede(row);
     return -1;
   }
 
@@ -283,8 +285,10 @@ export class FlowTable {
       return -1;
     }
     rows.direction[row] = direction;
-    if (event === FlowEvent.New) rows.flags[row] = RowFlag.NewSeen;
-    else if (baselines.size > 0 && baselines.take(columns, i, rows.credited, row * 4)) {
+    if (event === FlowEvent.New) {
+      rows.flags[row] = RowFlag.NewSeen;
+      if (baselines.size > 0) baselines.drop(columns, i);
+    } else if (baselines.size > 0 && baselines.take(columns, i, rows.credited, row * 4)) {
       for (let k = 0; k < 4; k++) rows.last[row * 4 + k] = rows.credited[row * 4 + k] as number;
       rows.flags[row] = RowFlag.Opened;
     }

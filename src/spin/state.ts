@@ -77,7 +77,7 @@ export function saveState(
     }),
     hits: [...hits].map(([id, { packets, bytes, lastHit }]) => [id, packets, bytes, lastHit]),
     names: savedNames,
-    flows: packBaselines(rows),
+    flows: packBaselines(rows, parts.baselines),
   };
 }
 
