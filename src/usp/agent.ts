@@ -1,29 +1,311 @@
 /**
- * A USP agent (TR-369) over whatever links it is given. It has never heard of SPIN: it serves the tree. Skeleton: the
- * shape that is wired, filled in next.
+ * A USP agent (TR-369) over whatever links it is given. It has never heard of SPIN: it serves the tree. Here its parts are
+ * put together and its life is told: connect, Boot!, serve, drain, Disconnect.
  */
-import type { AgentOptions } from "./options.ts";
-import type { Connected } from "./mtp.ts";
+import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ModelChange } from "../model/changes.ts";
+import { Connection } from "./connection.ts";
+import { CONTROLLER_TABLE, Controllers, TRUST } from "./controllers.ts";
+import { get } from "./handlers/get.ts";
+import { PROTOCOL_VERSIONS } from "./handlers/get-supported-protocol.ts";
+import { Inlet } from "./inlet.ts";
+import type { Connected, MtpConnector } from "./mtp.ts";
+import { MtpManager } from "./mtp-manager.ts";
+import { parameterMap } from "./notification.ts";
+import { DEFAULT_AGENT_LIMITS, type AgentLimits, type AgentOptions } from "./options.ts";
+import { Outlet } from "./outlet.ts";
+import { PathCache } from "./path-cache.ts";
+import { Periodic } from "./periodic.ts";
+import { Permissions } from "./permissions.ts";
+import { NO_POLICY } from "./policy.ts";
+import { Subscriptions } from "./subscriptions.ts";
+import type { View } from "./view.ts";
+
+/** How long answers and notifications have to leave when the agent stops. */
+const DRAIN_MS = 2_000;
+
+/** Figures of the agent's life. */
+export interface AgentCounters {
+  /** Requests answered. */
+  readonly requests: number;
+  /** Records that got no answer because nothing safe could be said (R-MTP.5, unknown senders …). */
+  readonly ignoredRecords: number;
+  readonly notifications: {
+    readonly sent: number;
+    readonly coalesced: number;
+    readonly dropped: number;
+    readonly expired: number;
+    readonly waiting: number;
+  };
+}
 
 export class Agent {
   readonly #options: AgentOptions;
+  readonly #permissions: Permissions;
+  readonly #controllers: Controllers;
+  readonly #outlet: Outlet;
+  readonly #inlet: Inlet;
+  readonly #subscriptions: Subscriptions;
+  readonly #periodic: Periodic;
+  readonly #manager: MtpManager;
+  readonly #limits: AgentLimits;
+  readonly #paths = new PathCache();
+  /** Ends commands when the agent stops. */
+  readonly #stopping = new AbortController();
+  /** Ends connections, when answers have left. */
+  readonly #links = new AbortController();
+  /** Controllers whose rows changed since they were read. */
+  readonly #changed = new Set<string>();
+  #trustChanged = false;
 
   constructor(options: AgentOptions) {
+    const { tree, clock, log, endpointId } = options;
+    const policy = options.policy ?? NO_POLICY;
+    const random = options.random ?? Math.random;
+    const limits = { ...DEFAULT_AGENT_LIMITS, ...options.limits };
     this.#options = options;
+    this.#limits = limits;
+    this.#permissions = new Permissions(tree, log);
+    this.#controllers = new Controllers(tree, this.#permissions, policy);
+    this.#outlet = new Outlet({ endpointId, log, startId: randomBytes(4).toString("hex") });
+    this.#subscriptions = new Subscriptions({
+      tree,
+      controllers: this.#controllers,
+      postman: this.#outlet,
+      clock,
+      log,
+      random,
+      capacity: limits.queuedNotifications,
+    });
+    this.#periodic = new Periodic(this.#controllers, clock, ({ path }) =>
+      tree.changes.emit({ kind: "event", path: "Device.LocalAgent.", name: "Periodic!", args: {}, recipient: path }),
+    );
+    this.#inlet = new Inlet({
+      endpointId,
+      log,
+      limits,
+      controllers: this.#controllers,
+      outlet: this.#outlet,
+      refresh: () => this.#refresh(),
+      answered: (controller, msgId) => this.#subscriptions.answered(controller, msgId),
+      resume: (controller) => this.#subscriptions.resume(controller),
+      context: {
+        tree,
+        paths: this.#paths,
+        absentDeleteFails: limits.absentDeleteFails,
+        requests: options.requests,
+        log,
+        signal: this.#stopping.signal,
+        dataModelUri: options.dataModelUri ?? (() => TR181),
+        saved: options.saved ?? (() => SAVED),
+      },
+    });
+    this.#manager = new MtpManager({
+      tree,
+      factory: options.mtp,
+      states: options.mtpStates,
+      clock,
+      log,
+      random,
+      serve: (mtp, connected, connector, signal) => this.#serve(mtp, connected, connector.protocol, signal),
+    });
   }
 
   /**
    * Connects the MTP rows, answers and notifies until the signal; then lets answers leave, says Disconnect, closes.
-   * Call once. Resolves when all is closed; rejects only on a bug of ours.
+   * Call once. Rejects only on a bug of ours.
    */
   async run(signal: AbortSignal): Promise<void> {
-    this.#options.log.info(`${this.#options.endpointId} serves ${this.#options.tree.root.path}`);
-    if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+    const { tree, requests, log, endpointId } = this.#options;
+    const unlisten = tree.changes.listen((change) => this.#handle(change));
+    requests.listen((change, row) => this.#requestChanged(change, row.instance));
+    try {
+      this.#controllers.reload();
+      this.#subscriptions.start();
+      this.#tellBoot();
+      this.#periodic.update();
+      log.info(`${endpointId} serves ${[...this.#controllers.all()].length} controllers`);
+      const managed = this.#manager.run(this.#links.signal);
+      await Promise.race([managed, aborted(signal)]);
+      await this.#drain();
+      this.#links.abort();
+      await managed;
+    } finally {
+      this.#links.abort();
+      this.#stopping.abort();
+      unlisten();
+      this.#periodic.stop();
+      this.#subscriptions.stop();
+    }
   }
 
-  /** Serves a link that a peer opened to us (WebSocket, Unix socket). `mtp`: path of its LocalAgent.MTP row, no final dot. */
-  async serve(_mtp: string, _connected: Connected, _signal: AbortSignal): Promise<void> {}
+  /**
+   * Serves a link that a peer opened to us (WebSocket, Unix socket) until it ends, the signal is aborted or the agent
+   * stops. Rejects when the link broke.
+   * @param mtp Instance path of its LocalAgent.MTP row, without final dot.
+   */
+  async serve(
+    mtp: string,
+    connected: Connected,
+    protocol: MtpConnector["protocol"],
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#serve(mtp, connected, protocol, AbortSignal.any([signal, this.#links.signal]));
+  }
 
-  /** Closes what stands on the MTP row (instance path without final dot) and connects anew: ForceReconnect(). */
-  reconnect(_mtp: string): void {}
+  /** ForceReconnect(): closes what stands on the MTP row (instance path without final dot) and connects anew. */
+  reconnect(mtp: string): void {
+    this.#manager.restart(mtp);
+  }
+
+  /** SendOnBoardRequest() of a Controller row (instance path without final dot). `answered` once its NotifyResp came. */
+  sendOnBoardRequest(path: string, answered: () => void = () => undefined): void {
+    const controller = this.#controllers.at(path);
+    const { oui, productClass, serialNumber } = this.#options.device?.() ?? NO_DEVICE;
+    if (!controller?.enabled) return;
+    const agentSupportedProtocolVersions = PROTOCOL_VERSIONS.join(",");
+    const value = { oui, productClass, serialNumber, agentSupportedProtocolVersions };
+    this.#subscriptions.onBoard(controller, value, answered);
+  }
+
+  get counters(): AgentCounters {
+    return {
+      requests: this.#inlet.requests,
+      ignoredRecords: this.#inlet.ignored,
+      notifications: { ...this.#subscriptions.counters, waiting: this.#subscriptions.waiting },
+    };
+  }
+
+  async #serve(
+    mtp: string,
+    connected: Connected,
+    protocol: MtpConnector["protocol"],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const door = connected.door ?? { protocol, local: false };
+    const connection = new Connection(mtp, connected, door, this.#limits.outstandingBytes);
+    const leave = () => {
+      const left = this.#outlet.leave(connection, this.#controllers.all());
+      left.catch((error: unknown) => this.#options.log.debug(`${mtp}: closing failed: ${String(error)}`));
+    };
+    signal.addEventListener("abort", leave, { once: true });
+    try {
+      this.#outlet.add(connection);
+      this.#greet(connection);
+      if (signal.aborted) leave();
+      await this.#inlet.receive(connection, Math.min(this.#limits.responseBytes, connection.maxRecordBytes));
+    } finally {
+      signal.removeEventListener("abort", leave);
+      connection.ended();
+      this.#outlet.remove(connection);
+      await connection.link.close();
+    }
+  }
+
+  /** The Connect Record first (R-MTP.8), then what waited. */
+  #greet(connection: Connection): void {
+    for (const controller of this.#controllers.all()) {
+      if (!controller.enabled || connection.announced.has(controller.path)) continue;
+      if (this.#outlet.routeOn(connection, controller) === undefined) continue;
+      this.#outlet.announce(connection, controller);
+      this.#subscriptions.resume(controller);
+    }
+  }
+
+  #tellBoot(): void {
+    const { cause, reason, commandKey, firmwareUpdated } = this.#options.boot;
+    this.#subscriptions.tell({ kind: "event", path: "Device.", name: "Boot!", args: {} }, (view) => ({
+      CommandKey: commandKey ?? "",
+      Cause: cause,
+      Reason: reason ?? "",
+      FirmwareUpdated: `${firmwareUpdated}`,
+      ParameterMap: parameterMap(view, view.caller.controller, (path) => this.#read(view, path)),
+    }));
+  }
+
+  #read(view: View, path: string): ReadonlyMap<string, string> {
+    const { tree } = this.#options;
+    const context = {
+      tree,
+      view,
+      paths: this.#paths,
+      responseBytes: this.#limits.responseBytes,
+      absentDeleteFails: false,
+    };
+    const response = get({ paramPaths: [path], maxDepth: 0 }, context);
+    const values = new Map<string, string>();
+    if (response.$case !== "getResp") return values;
+    for (const { resolvedPathResults } of response.value.reqPathResults)
+      for (const { resolvedPath, resultParams } of resolvedPathResults)
+        for (const [name, value] of resultParams) values.set(`${resolvedPath}${name}`, value);
+    return values;
+  }
+
+  #requestChanged(change: "added" | "status" | "removed", instance: number): void {
+    const { changes } = this.#options.tree;
+    const supportedPath = "Device.LocalAgent.Request.{i}.";
+    const path = `Device.LocalAgent.Request.${instance}.`;
+    if (change === "status") return changes.value(path, "Status");
+    if (change === "removed") changes.emit({ kind: "deleted", path, supportedPath });
+    else {
+      const node = this.#options.tree.at(path);
+      const keys = new Map<string, string>();
+      for (const name of ["Originator", "Command", "CommandKey", "Alias"])
+        if (node) keys.set(name, this.#options.tree.text(node, name) ?? "");
+      changes.emit({ kind: "created", path, supportedPath, keys });
+    }
+    changes.value("Device.LocalAgent.", "RequestNumberOfEntries");
+  }
+
+  /** Everything that happens to the model, as it happens. */
+  #handle(change: ModelChange): void {
+    this.#subscriptions.handle(change);
+    this.#manager.handle(change);
+    if (change.kind === "event" || change.kind === "operationComplete") return;
+    const ofTrust = change.path.startsWith(TRUST);
+    if (!ofTrust && !change.path.startsWith(CONTROLLER_TABLE)) return;
+    if (!ofTrust) this.#changed.add(/^Device\.LocalAgent\.Controller\.\d+/.exec(change.path)?.[0] ?? "");
+    this.#trustChanged ||= ofTrust;
+    // Once for all that a Message changes, and before the next one is read.
+    if (this.#changed.size + Number(this.#trustChanged) === 1) queueMicrotask(() => this.#refresh());
+  }
+
+  /** Reads controllers and their rights again. What is to be said to one that goes is said before. */
+  #refresh(): void {
+    if (this.#changed.size === 0 && !this.#trustChanged) return;
+    for (const path of this.#changed) this.#subscriptions.flush(path);
+    this.#changed.clear();
+    if (this.#trustChanged) this.#permissions.invalidate();
+    this.#trustChanged = false;
+    this.#controllers.reload();
+    this.#subscriptions.controllersChanged();
+    this.#periodic.update();
+    for (const connection of this.#outlet.connections()) {
+      connection.forget((path) => this.#controllers.at(path)?.enabled === true);
+      this.#greet(connection);
+    }
+  }
+
+  /** Takes nothing new, and lets what is under way end. */
+  async #drain(): Promise<void> {
+    this.#inlet.close();
+    this.#options.requests.abortAll();
+    this.#stopping.abort();
+    const until = this.#options.clock.monotonic() + DRAIN_MS;
+    for (const { path } of this.#controllers.all()) this.#subscriptions.flush(path);
+    const busy = () => this.#inlet.isBusy || this.#options.requests.size > 0 || this.#outlet.isBusy;
+    while (busy() && this.#options.clock.monotonic() < until) await sleep(5);
+    for (const { path } of this.#controllers.all()) this.#subscriptions.flush(path);
+    while (this.#outlet.isBusy && this.#options.clock.monotonic() < until) await sleep(5);
+  }
+}
+
+const TR181 = "urn:broadband-forum-org:tr-181-2-19-1";
+const SAVED = Promise.resolve();
+const NO_DEVICE = { oui: "", productClass: "", serialNumber: "" };
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }

@@ -15,7 +15,10 @@ export interface Connected {
   readonly connectRecord: RecordType;
   /** Greatest Record that the other end takes, in bytes (MQTT 5 Maximum Packet Size less the packet's own). */
   readonly maxRecordBytes?: number;
+  /** Default: of the connector's protocol, not local. */
   readonly door?: Door;
+  /** Endpoint id of the one at the other end, where the connection has but one (WebSocket, Unix socket). */
+  readonly peer?: string;
 }
 
 export interface MtpConnector {

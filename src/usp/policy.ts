@@ -18,6 +18,8 @@ export interface ModelPolicy {
   mayWriteRow(node: InstanceNode, caller: Caller): UspError | undefined;
   /** Why the caller may not run the command there, beyond its permissions. */
   mayOperate?(node: InstanceNode, command: string, caller: Caller): UspError | undefined;
+  /** Whether the caller is told of an event or a finished command there, beyond its permissions. Default: yes. */
+  mayBeTold?(node: InstanceNode, element: string, caller: Caller): boolean;
   /** Which of a controller's roles (by name) count on this door. Default: all. */
   roleCounts?(role: string, door: Door): boolean;
 }

@@ -1,0 +1,88 @@
+/** One live connection as the agent holds it: what is under way on it, and to whom it has introduced itself. */
+import type { RecordType } from "./codec.ts";
+import type { Link, SendOptions } from "./link.ts";
+import type { Connected } from "./mtp.ts";
+import type { Door } from "./policy.ts";
+
+export class Connection {
+  /** Instance path of the agent's MTP row, without final dot. */
+  readonly mtp: string;
+  readonly door: Door;
+  readonly peer: string | undefined;
+  readonly link: Link;
+  readonly connectRecord: RecordType;
+  readonly maxRecordBytes: number;
+  /** Controllers (row paths) that have had the Connect Record on this connection (R-MTP.8). */
+  readonly announced = new Set<string>();
+  /** Controllers that spoke here, for MTPs whose connection is the address. */
+  readonly heard = new Set<string>();
+  #open = true;
+  #outstandingBytes = 0;
+  #outstanding = 0;
+  readonly #limitBytes: number;
+  #waiting: (() => void)[] = [];
+
+  constructor(mtp: string, connected: Connected, door: Door, limitBytes: number) {
+    this.mtp = mtp;
+    this.door = door;
+    this.peer = connected.peer;
+    this.link = connected.link;
+    this.connectRecord = connected.connectRecord;
+    this.maxRecordBytes = connected.maxRecordBytes ?? Infinity;
+    this.#limitBytes = limitBytes;
+  }
+
+  get isOpen(): boolean {
+    return this.#open;
+  }
+
+  /** Whether a peer has an address of its own here (a topic, a destination). */
+  get hasAddresses(): boolean {
+    return this.door.protocol === "MQTT" || this.door.protocol === "STOMP";
+  }
+
+  /** Rejects when the MTP did not take it. */
+  async send(record: Uint8Array, options: SendOptions): Promise<void> {
+    this.#outstandingBytes += record.length;
+    this.#outstanding++;
+    try {
+      await this.link.send(record, options);
+    } finally {
+      this.#outstandingBytes -= record.length;
+      this.#outstanding--;
+      if (this.#outstandingBytes <= this.#limitBytes) this.#wake();
+    }
+  }
+
+  /** Resolves when more may be asked of the agent here: what it answered has been taken, mostly. */
+  async ready(): Promise<void> {
+    while (this.#open && this.#outstandingBytes > this.#limitBytes)
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  get mustWait(): boolean {
+    return this.#outstandingBytes > this.#limitBytes;
+  }
+
+  get isIdle(): boolean {
+    return this.#outstanding === 0;
+  }
+
+  /** Controllers that are known no longer are introduced to anew, should they come back. */
+  forget(isKnown: (path: string) => boolean): void {
+    for (const path of this.announced) if (!isKnown(path)) this.announced.delete(path);
+    for (const path of this.heard) if (!isKnown(path)) this.heard.delete(path);
+  }
+
+  /** The link ended. */
+  ended(): void {
+    this.#open = false;
+    this.#wake();
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+  }
+}

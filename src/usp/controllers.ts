@@ -1,0 +1,165 @@
+/**
+ * The controllers that the agent knows: `Device.LocalAgent.Controller.{i}.` with what hangs on it, read once and again
+ * whenever a row there or in ControllerTrust changes.
+ */
+import type { Caller } from "../model/implementation.ts";
+import type { InstanceNode, Tree } from "../model/tree.ts";
+import type { Permissions } from "./permissions.ts";
+import type { Door, ModelPolicy, Protocol } from "./policy.ts";
+import type { RetryPolicy } from "./retry.ts";
+import { View } from "./view.ts";
+
+export const CONTROLLER_TABLE = "Device.LocalAgent.Controller.";
+export const TRUST = "Device.LocalAgent.ControllerTrust.";
+export const MTP_TABLE = "Device.LocalAgent.MTP.";
+
+export interface Controller {
+  /** Instance path of its row, without final dot: what references to it hold. */
+  readonly path: string;
+  readonly endpointId: string;
+  readonly enabled: boolean;
+  /** Instance paths of roles, assigned and inherited, or the untrusted ones. */
+  readonly roles: readonly string[];
+  /** In the order in which they are tried. */
+  readonly routes: readonly Route[];
+  readonly notifyRetry: RetryPolicy;
+  readonly periodicIntervalMs: number;
+  /** Milliseconds since 1970 of one Periodic! event; any phase if unknown. */
+  readonly periodicPhase: number | undefined;
+}
+
+/** How a controller is reached: a row of its MTP table. */
+export interface Route {
+  readonly protocol: Protocol;
+  /** Instance path of the agent's MTP row, without final dot; empty: any of that protocol. */
+  readonly agentMtp: string;
+  /** MQTT topic or STOMP destination; empty where the connection is the address. */
+  readonly to: string;
+  readonly retainResponse: boolean;
+  readonly retainNotify: boolean;
+}
+
+export class Controllers {
+  readonly #tree: Tree;
+  readonly #permissions: Permissions;
+  readonly #policy: ModelPolicy;
+  #byEndpoint = new Map<string, Controller>();
+  #byPath = new Map<string, Controller>();
+  readonly #views = new Map<string, View>();
+
+  constructor(tree: Tree, permissions: Permissions, policy: ModelPolicy) {
+    this.#tree = tree;
+    this.#permissions = permissions;
+    this.#policy = policy;
+    this.reload();
+  }
+
+  /** The enabled controller with that endpoint id. */
+  known(endpointId: string): Controller | undefined {
+    const controller = this.#byEndpoint.get(endpointId);
+    return controller?.enabled ? controller : undefined;
+  }
+
+  /** By instance path without final dot; the row may have just been deleted, or be disabled. */
+  at(path: string): Controller | undefined {
+    return this.#byPath.get(path);
+  }
+
+  all(): Iterable<Controller> {
+    return this.#byPath.values();
+  }
+
+  /** The model as the controller sees it through a door. */
+  view(controller: Controller, door: Door): View {
+    const key = `${controller.path} ${door.protocol} ${door.local}`;
+    let view = this.#views.get(key);
+    if (!view) {
+      view = this.#makeView(controller, door);
+      this.#views.set(key, view);
+    }
+    return view;
+  }
+
+  /** Rows changed: read again. */
+  reload(): void {
+    this.#views.clear();
+    this.#byEndpoint = new Map();
+    this.#byPath = new Map();
+    const table = this.#tree.object(`${CONTROLLER_TABLE}{i}.`);
+    if (!table) return;
+    for (const node of this.#tree.all(table)) {
+      const controller = this.#read(node);
+      this.#byPath.set(controller.path, controller);
+      if (controller.endpointId !== "") this.#byEndpoint.set(controller.endpointId, controller);
+    }
+  }
+
+  #makeView(controller: Controller, door: Door): View {
+    const named = controller.roles.flatMap((path) => {
+      const node = this.#tree.at(path);
+      return node && value(node, "Enable") === true ? [{ path, name: value(node, "Name") as string }] : [];
+    });
+    const counting = named.filter(({ name }) => this.#policy.roleCounts?.(name, door) ?? true);
+    const secured = (this.#trust("SecuredRoles") ?? []) as readonly string[];
+    const caller: Caller = {
+      endpointId: controller.endpointId,
+      controller: controller.path,
+      roles: new Set(counting.map(({ name }) => name)),
+      mayReadSecured: counting.some(({ path }) => secured.includes(path)),
+    };
+    return new View(this.#tree, caller, this.#permissions.of(counting.map(({ path }) => path)), this.#policy);
+  }
+
+  #trust(name: string): unknown {
+    const node = this.#tree.at(TRUST);
+    return node && value(node, name);
+  }
+
+  #read(node: InstanceNode): Controller {
+    const own = [...listOf(node, "AssignedRole"), ...listOf(node, "InheritedRole")];
+    const banned = this.#trust("BannedRole") as string | undefined;
+    const roles = banned !== undefined && banned !== "" && own.includes(banned) ? [banned] : own;
+    const phase = value(node, "PeriodicNotifTime") as number | undefined;
+    return {
+      path: node.path.slice(0, -1),
+      endpointId: value(node, "EndpointID") as string,
+      enabled: value(node, "Enable") === true,
+      roles: roles.length > 0 ? [...new Set(roles)] : ((this.#trust("UntrustedRole") ?? []) as readonly string[]),
+      routes: this.#routes(node),
+      notifyRetry: {
+        minimumMs: 1000 * numberOf(node, "USPNotifRetryMinimumWaitInterval", 5),
+        multiplier: numberOf(node, "USPNotifRetryIntervalMultiplier", 2000) / 1000,
+        maximumMs: Infinity,
+      },
+      periodicIntervalMs: 1000 * numberOf(node, "PeriodicNotifInterval", 0),
+      periodicPhase: phase !== undefined && phase > 0 ? phase : undefined,
+    };
+  }
+
+  #routes(node: InstanceNode): Route[] {
+    const table = node.object.children.get("MTP");
+    if (!table) return [];
+    const rows = [...this.#tree.rows(node, table)].filter((row) => value(row, "Enable") === true);
+    rows.sort((a, b) => numberOf(a, "Order", 0) - numberOf(b, "Order", 0));
+    return rows.map((row) => {
+      const protocol = value(row, "Protocol") as Protocol;
+      const child = row.object.children.get(protocol);
+      const part = child && this.#tree.single(row, child);
+      const text = (name: string) => (part ? ((value(part, name) as string | undefined) ?? "") : "");
+      return {
+        protocol,
+        agentMtp: text("AgentMTPReference"),
+        to: protocol === "STOMP" ? text("Destination") : text("Topic"),
+        retainResponse: part !== undefined && value(part, "PublishRetainResponse") === true,
+        retainNotify: part !== undefined && value(part, "PublishRetainNotify") === true,
+      };
+    });
+  }
+}
+
+const value = (node: InstanceNode, name: string): unknown => node.object.params.get(name)?.read(node.row);
+
+const listOf = (node: InstanceNode, name: string) => (value(node, name) ?? []) as readonly string[];
+
+const numberOf = (node: InstanceNode, name: string, otherwise: number) =>
+  (value(node, name) as number | undefined) ?? otherwise;

@@ -1,0 +1,208 @@
+/** Everything that reaches the agent: Records in, judged by TR-369's rules, requests to their handlers. */
+import type { Log } from "../lib/log.ts";
+import { UspErrorCode } from "../lib/usp-error.ts";
+import {
+  decodeMsg,
+  decodeRecord,
+  errorMsg,
+  type CompleteRecord,
+  type RecordFailure,
+  type RequestType,
+} from "./codec.ts";
+import type { Connection } from "./connection.ts";
+import type { Controller, Controllers } from "./controllers.ts";
+import { dispatch, type Answer, type DispatchContext } from "./dispatch.ts";
+import type { ReceivedRecord } from "./link.ts";
+import type { AgentLimits } from "./options.ts";
+import type { Outlet } from "./outlet.ts";
+
+export interface InletParts {
+  readonly endpointId: string;
+  readonly log: Log;
+  readonly limits: AgentLimits;
+  readonly controllers: Controllers;
+  readonly outlet: Outlet;
+  /** Takes in changes of the controllers' rows that were made since. */
+  readonly refresh: () => void;
+  readonly answered: (controller: Controller, msgId: string) => void;
+  readonly resume: (controller: Controller) => void;
+  readonly context: Omit<DispatchContext, "view" | "responseBytes">;
+}
+
+/** Longest stretch of work before timers and sockets have their turn. */
+const TURN_MS = 5;
+
+/** Where to answer one Record. */
+interface Sender {
+  readonly connection: Connection;
+  readonly controller: Controller;
+  readonly to: string | undefined;
+}
+
+export class Inlet {
+  requests = 0;
+  ignored = 0;
+  readonly #parts: InletParts;
+  /** Message ids of unfinished requests, by controller. */
+  readonly #unfinished = new Map<string, Set<string>>();
+  #closed = false;
+
+  constructor(parts: InletParts) {
+    this.#parts = parts;
+  }
+
+  /** Takes Records until the link ends. Rejects with the link's error when it broke. */
+  async receive(connection: Connection, responseBytes: number): Promise<void> {
+    let turn = performance.now();
+    for await (const received of connection.link.received) {
+      this.#take(connection, received, responseBytes);
+      if (connection.mustWait) await connection.ready();
+      if (performance.now() - turn > TURN_MS) {
+        await new Promise((resolve) => setImmediate(resolve));
+        turn = performance.now();
+      }
+    }
+  }
+
+  /** New requests are no longer taken. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  get isBusy(): boolean {
+    for (const unfinished of this.#unfinished.values()) if (unfinished.size > 0) return true;
+    return false;
+  }
+
+  #take(connection: Connection, { bytes, replyTo }: ReceivedRecord, responseBytes: number): void {
+    const decoded = decodeRecord(bytes);
+    this.#parts.refresh();
+    if (!decoded.ok) return this.#refuse(connection, decoded, replyTo);
+    const { record } = decoded;
+    const sender = this.#sender(connection, record.fromId, record.toId, replyTo);
+    if (!sender) return this.#ignore(`a Record from ${record.fromId}`);
+    this.#parts.outlet.heardVersion(sender.controller, record.version);
+    this.#note(sender);
+    this.#read(sender, record, responseBytes);
+  }
+
+  #read(sender: Sender, { recordType, payloadSecurity, version }: CompleteRecord, responseBytes: number): void {
+    const { connection, controller, to } = sender;
+    switch (recordType.$case) {
+      case "noSessionContext":
+        return this.#message(sender, recordType.value.payload, payloadSecurity, version, responseBytes);
+      case "sessionContext":
+        // R-E2E.6a
+        return this.#parts.outlet.disconnect(connection, controller, to, {
+          reasonCode: UspErrorCode.SessionNotAllowed,
+          reason: "session context is not allowed",
+        });
+      case "disconnect":
+        this.#parts.log.debug(`${controller.endpointId} disconnects: ${recordType.value.reason.slice(0, 128)}`);
+        // Whatever comes next to it begins with a Connect Record (R-MTP.8).
+        connection.announced.delete(controller.path);
+        return;
+      case "mqttConnect":
+      case "stompConnect":
+      case "websocketConnect":
+      case "udsConnect":
+        return this.#parts.log.debug(`${controller.endpointId} connects`);
+    }
+  }
+
+  #message(sender: Sender, payload: Uint8Array, payloadSecurity: number, version: string, responseBytes: number): void {
+    const decoded = decodeMsg(payload);
+    if (!decoded.ok) {
+      const { msgId, isRequest, code, reason } = decoded;
+      if (msgId === undefined || !isRequest)
+        return this.#ignore(`a Message of ${sender.controller.endpointId}: ${reason}`);
+      return this.#error(sender, msgId, code, reason);
+    }
+    const { msgId, content } = decoded;
+    if (payloadSecurity !== 0) {
+      if (content.kind !== "request") return this.#ignore("a secured payload");
+      return this.#error(sender, msgId, UspErrorCode.SecureSessionNotSupported, "payload security is not supported");
+    }
+    this.#parts.log.debug(`${sender.controller.endpointId} (${version}): ${content.kind} ${msgId.slice(0, 64)}`);
+    if (content.kind === "request") return this.#request(sender, msgId, content.request, responseBytes);
+    if (content.kind === "response") {
+      if (content.response.$case === "notifyResp") this.#parts.answered(sender.controller, msgId);
+      return;
+    }
+    this.#parts.log.info(
+      `${sender.controller.endpointId} answers ${msgId.slice(0, 64)} with error ${content.error.errCode}: ${content.error.errMsg.slice(0, 128)}`,
+    );
+  }
+
+  #request(sender: Sender, msgId: string, request: RequestType, responseBytes: number): void {
+    const { controllers, context, limits } = this.#parts;
+    const { controller, connection } = sender;
+    if (this.#closed) return;
+    const unfinished = this.#unfinishedOf(controller);
+    if (unfinished.has(msgId)) return this.#ignore("a request that is under way already"); // R-MSG.4
+    if (unfinished.size >= limits.unfinishedRequests) {
+      const why = `${unfinished.size} requests of yours are unfinished; wait for their answers`;
+      return this.#error(sender, msgId, UspErrorCode.ResourcesExceeded, why);
+    }
+    const view = controllers.view(controller, connection.door);
+    const answer = dispatch(msgId, request, { ...context, view, responseBytes });
+    if (!(answer instanceof Promise)) return this.#answer(sender, answer);
+    unfinished.add(msgId);
+    const finished = answer.then((later) => {
+      this.#answer(sender, later);
+      unfinished.delete(msgId);
+    });
+    finished.catch((error: unknown) => this.#parts.log.error("an answer was lost", error));
+  }
+
+  #answer({ connection, controller, to }: Sender, { msg, afterwards }: Answer): void {
+    this.requests++;
+    if (msg && connection.isOpen) this.#parts.outlet.respond(connection, controller, to, msg);
+    for (const command of afterwards?.() ?? [])
+      command.catch((error: unknown) => this.#parts.log.error("a command's end was lost", error));
+  }
+
+  #error({ connection, controller, to }: Sender, msgId: string, code: number, reason: string): void {
+    this.#parts.outlet.respond(connection, controller, to, errorMsg(msgId, code, reason));
+  }
+
+  /** R-MTP.5: an Error only if the sender is valid, it was for us, it holds a Request with an id, and there is a way back. */
+  #refuse(connection: Connection, failure: RecordFailure, replyTo: string | undefined): void {
+    const { fromId, toId, msgId, isRequest, code, reason } = failure;
+    const sender = this.#sender(connection, fromId ?? "", toId ?? "", replyTo);
+    if (!sender || msgId === undefined || !isRequest) return this.#ignore(`a Record: ${reason}`);
+    this.#error(sender, msgId, code, reason);
+  }
+
+  /** The controller that sent a Record, if it is one of ours, it was meant for us and can be answered. */
+  #sender(connection: Connection, fromId: string, toId: string, replyTo: string | undefined): Sender | undefined {
+    const { endpointId, controllers, outlet } = this.#parts;
+    // R-E2E.1; R-ARC.2: what bears our own id is not from a peer.
+    if (toId !== endpointId || fromId === endpointId) return undefined;
+    if (connection.peer !== undefined && connection.peer !== fromId) return undefined;
+    const controller = controllers.known(fromId);
+    if (!controller) return undefined;
+    const to = replyTo ?? outlet.routeOn(connection, controller)?.to;
+    if (to === undefined && connection.hasAddresses) return undefined;
+    return { connection, controller, to };
+  }
+
+  /** It is at the other end of a connection that has no addresses: what waits for it may go there. */
+  #note({ connection, controller }: Sender): void {
+    if (connection.hasAddresses || connection.heard.has(controller.path)) return;
+    connection.heard.add(controller.path);
+    this.#parts.outlet.announce(connection, controller);
+    this.#parts.resume(controller);
+  }
+
+  #unfinishedOf({ path }: Controller): Set<string> {
+    let unfinished = this.#unfinished.get(path);
+    if (!unfinished) this.#unfinished.set(path, (unfinished = new Set()));
+    return unfinished;
+  }
+
+  #ignore(what: string): void {
+    this.ignored++;
+    this.#parts.log.debug(`ignored ${what.slice(0, 256)}`);
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * The notifications of one controller: in order, bounded, the newest state kept. What a notification says is decided when
+ * it is sent; one that wants an answer (NotifRetry) stays until its NotifyResp, over reconnects, in TR-369's retry windows.
+ */
+import type { Notify } from "../../proto/generated/usp-msg.ts";
+import type { Clock } from "../lib/clock.ts";
+import { requestMsg } from "./codec.ts";
+import type { Controller } from "./controllers.ts";
+import type { Door } from "./policy.ts";
+import { retryDelay } from "./retry.ts";
+
+export type Notification = NonNullable<Notify["notification"]>;
+
+export interface Entry {
+  /** Entries of the same key say the same thing, at different times: the newest is enough. */
+  readonly key: string;
+  /** Path of its subscription; empty for an OnBoardRequest. */
+  readonly subscription: string;
+  readonly subscriptionId: string;
+  readonly retry: boolean;
+  /** By the monotonic clock; Infinity: never. */
+  readonly expiresAt: number;
+  /** What to say to the one behind that door now; `undefined`: nothing, any more or at all. */
+  readonly build: (door: Door) => Notification | undefined;
+  /** Once its NotifyResp came. */
+  readonly answered?: () => void;
+}
+
+/** Where notifications leave. */
+export interface Postman {
+  /** Through which door the controller can be reached now. */
+  door(controller: Controller): Door | undefined;
+  /** `undefined` if it can't be reached now; otherwise whether the MTP took it: `no` if this Record can't be carried at all. */
+  post(controller: Controller, msg: ReturnType<typeof requestMsg>): Promise<"yes" | "no" | "lost"> | undefined;
+  newMsgId(): string;
+}
+
+export interface OutboxCounters {
+  sent: number;
+  /** Replaced by a newer value of the same parameter before they were sent or answered. */
+  coalesced: number;
+  /** Lost to a full queue, or too big for the MTP. */
+  dropped: number;
+  expired: number;
+}
+
+interface Unanswered {
+  readonly entry: Entry;
+  readonly msg: ReturnType<typeof requestMsg>;
+  attempts: number;
+  timer: NodeJS.Timeout | undefined;
+}
+
+/** Bursts within it become one flush. With the time that sending takes it stays under 50 ms from change to Notify. */
+const FLUSH_INTERVAL_MS = 30;
+/** Handed to the MTP and not yet taken: more wait here, where newer values replace older ones. */
+const WINDOW = 64;
+
+export class Outbox {
+  #controller: Controller;
+  readonly #postman: Postman;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #capacity: number;
+  readonly #counters: OutboxCounters;
+  readonly #queue = new Map<string, Entry>();
+  /** Of the queue: those that want an answer, those that do not. */
+  readonly #queued = { retry: 0, plain: 0 };
+  readonly #unanswered = new Map<string, Unanswered>();
+  readonly #unansweredByKey = new Map<string, string>();
+  #inFlight = 0;
+  #lastFlush = -Infinity;
+  #scheduled: { cancel: () => void } | undefined;
+
+  constructor(
+    controller: Controller,
+    parts: { postman: Postman; clock: Clock; random: () => number; capacity: number; counters: OutboxCounters },
+  ) {
+    this.#controller = controller;
+    this.#postman = parts.postman;
+    this.#clock = parts.clock;
+    this.#random = parts.random;
+    this.#capacity = parts.capacity;
+    this.#counters = parts.counters;
+  }
+
+  /** The controller's row changed. */
+  update(controller: Controller): void {
+    this.#controller = controller;
+  }
+
+  push(entry: Entry): void {
+    if (this.#queue.has(entry.key)) {
+      this.#counters.coalesced++;
+      return; // it is read when it is sent
+    }
+    const older = this.#unansweredByKey.get(entry.key);
+    if (older !== undefined) {
+      this.#counters.coalesced++;
+      this.#forget(older);
+    }
+    this.#enqueue(entry);
+    this.#schedule();
+  }
+
+  /** Sends what waits, as far as the link takes it. */
+  flush(): void {
+    this.#scheduled?.cancel();
+    this.#scheduled = undefined;
+    this.#lastFlush = this.#clock.monotonic();
+    for (const entry of this.#queue.values()) {
+      if (this.#inFlight >= WINDOW) return; // goes on when the link took some
+      const door = this.#postman.door(this.#controller);
+      if (!door) return; // goes on when a link is up
+      this.#dequeue(entry);
+      if (entry.expiresAt <= this.#clock.monotonic()) {
+        this.#counters.expired++;
+        continue;
+      }
+      const notification = entry.build(door);
+      if (notification) this.#send(entry, notification);
+    }
+  }
+
+  /** A link to the controller came up: what is unanswered is said again, then what waited. */
+  resume(): void {
+    for (const unanswered of [...this.#unanswered.values()]) this.#repeat(unanswered);
+    this.flush();
+  }
+
+  /** A NotifyResp. Late and foreign ones are nothing to us (R-NOT.9). */
+  answered(msgId: string): void {
+    const unanswered = this.#unanswered.get(msgId);
+    if (!unanswered) return;
+    this.#forget(msgId);
+    unanswered.entry.answered?.();
+  }
+
+  /** A subscription ended, and what was to be said for it. */
+  drop(subscription: string): void {
+    for (const entry of this.#queue.values()) if (entry.subscription === subscription) this.#dequeue(entry);
+    for (const [msgId, { entry }] of this.#unanswered) if (entry.subscription === subscription) this.#forget(msgId);
+  }
+
+  close(): void {
+    this.#scheduled?.cancel();
+    this.#scheduled = undefined;
+    for (const msgId of [...this.#unanswered.keys()]) this.#forget(msgId);
+    for (const entry of this.#queue.values()) this.#dequeue(entry);
+  }
+
+  get waiting(): number {
+    return this.#queue.size + this.#unanswered.size;
+  }
+
+  /** Into the queue; where it is full, the oldest of the kind makes room. */
+  #enqueue(entry: Entry): void {
+    const kind = entry.retry ? "retry" : "plain";
+    if (this.#queued[kind] >= this.#capacity) {
+      for (const oldest of this.#queue.values()) {
+        if (oldest.retry !== entry.retry) continue;
+        this.#dequeue(oldest);
+        this.#counters.dropped++;
+        break;
+      }
+    }
+    this.#queue.set(entry.key, entry);
+    this.#queued[kind]++;
+  }
+
+  #dequeue(entry: Entry): void {
+    if (this.#queue.delete(entry.key)) this.#queued[entry.retry ? "retry" : "plain"]--;
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    const wait = this.#lastFlush + FLUSH_INTERVAL_MS - this.#clock.monotonic();
+    if (wait <= 0) {
+      const immediate = setImmediate(() => this.flush());
+      this.#scheduled = { cancel: () => clearImmediate(immediate) };
+    } else {
+      const timer = setTimeout(() => this.flush(), wait);
+      this.#scheduled = { cancel: () => clearTimeout(timer) };
+    }
+  }
+
+  #send(entry: Entry, notification: Notification): void {
+    const msgId = this.#postman.newMsgId();
+    const value: Notify = { subscriptionId: entry.subscriptionId, sendResp: entry.retry, notification };
+    const msg = requestMsg(msgId, { $case: "notify", value });
+    if (entry.retry) {
+      if (this.#unanswered.size >= this.#capacity) {
+        const [oldest] = this.#unanswered.keys();
+        if (oldest !== undefined) this.#forget(oldest);
+        this.#counters.dropped++;
+      }
+      const unanswered = { entry, msg, attempts: 0, timer: undefined };
+      this.#unanswered.set(msgId, unanswered);
+      this.#unansweredByKey.set(entry.key, msgId);
+      this.#arm(unanswered);
+    }
+    this.#post(entry, msg);
+  }
+
+  #post(entry: Entry, msg: ReturnType<typeof requestMsg>): void {
+    const taken = this.#postman.post(this.#controller, msg);
+    if (!taken) return;
+    this.#inFlight++;
+    const settled = taken.then((outcome) => {
+      this.#inFlight--;
+      if (outcome === "yes") this.#counters.sent++;
+      else if (outcome === "no") {
+        this.#counters.dropped++;
+        if (entry.retry) this.#forget(msg.header?.msgId ?? "");
+      } else if (!entry.retry && !this.#queue.has(entry.key)) {
+        // The link broke before it took it: it waits for the next one.
+        this.#enqueue(entry);
+      }
+      if (this.#queue.size > 0) this.#schedule();
+    });
+    settled.catch(() => undefined); // post never rejects
+  }
+
+  /** Waits for the answer; without one, the same Message again. */
+  #arm(unanswered: Unanswered): void {
+    clearTimeout(unanswered.timer);
+    unanswered.attempts++;
+    const untilExpiry = unanswered.entry.expiresAt - this.#clock.monotonic();
+    const wait = retryDelay(this.#controller.notifyRetry, unanswered.attempts, this.#random());
+    unanswered.timer = setTimeout(() => this.#repeat(unanswered), Math.min(wait, untilExpiry, MAX_TIMER_MS));
+    unanswered.timer.unref();
+  }
+
+  #repeat(unanswered: Unanswered): void {
+    const { entry, msg } = unanswered;
+    if (entry.expiresAt <= this.#clock.monotonic()) {
+      this.#counters.expired++;
+      this.#forget(msg.header?.msgId ?? "");
+      return;
+    }
+    this.#arm(unanswered);
+    this.#post(entry, msg);
+  }
+
+  #forget(msgId: string): void {
+    const unanswered = this.#unanswered.get(msgId);
+    if (!unanswered) return;
+    clearTimeout(unanswered.timer);
+    this.#unanswered.delete(msgId);
+    if (this.#unansweredByKey.get(unanswered.entry.key) === msgId) this.#unansweredByKey.delete(unanswered.entry.key);
+  }
+}
+
+const MAX_TIMER_MS = 2 ** 31 - 1;

@@ -1,0 +1,188 @@
+/** Everything that leaves the agent: which connection and address lead to a controller, and the Records' envelopes. */
+import type { Msg } from "../../proto/generated/usp-msg.ts";
+import { describe, type Log } from "../lib/log.ts";
+import { UspErrorCode } from "../lib/usp-error.ts";
+import { encodeMsgRecord, encodeRecord, errorMsg, recordOf, type RecordType } from "./codec.ts";
+import type { Connection } from "./connection.ts";
+import type { Controller } from "./controllers.ts";
+import { NEWEST_VERSION, PROTOCOL_VERSIONS } from "./handlers/get-supported-protocol.ts";
+import type { Postman } from "./outbox.ts";
+import type { Door } from "./policy.ts";
+
+/** Where on a connection a controller is. */
+export interface Destination {
+  /** Absent where the connection is the address. */
+  readonly to?: string;
+  readonly retainResponse: boolean;
+  readonly retainNotify: boolean;
+}
+
+const AT_THE_OTHER_END: Destination = { retainResponse: false, retainNotify: false };
+
+export class Outlet implements Postman {
+  readonly #endpointId: string;
+  readonly #log: Log;
+  readonly #startId: string;
+  readonly #connections = new Set<Connection>();
+  /** Version of the last Record of each controller, by row path. */
+  readonly #versions = new Map<string, string>();
+  #lastMsgId = 0;
+
+  constructor({ endpointId, log, startId }: { endpointId: string; log: Log; startId: string }) {
+    this.#endpointId = endpointId;
+    this.#log = log;
+    this.#startId = startId;
+  }
+
+  add(connection: Connection): void {
+    this.#connections.add(connection);
+  }
+
+  remove(connection: Connection): void {
+    this.#connections.delete(connection);
+  }
+
+  connections(): Iterable<Connection> {
+    return this.#connections;
+  }
+
+  get isBusy(): boolean {
+    for (const connection of this.#connections) if (connection.isOpen && !connection.isIdle) return true;
+    return false;
+  }
+
+  /** Versions grow by additions alone: a peer of a version that we know is answered in it. */
+  heardVersion(controller: Controller, version: string): void {
+    this.#versions.set(controller.path, PROTOCOL_VERSIONS.includes(version) ? version : NEWEST_VERSION);
+  }
+
+  newMsgId(): string {
+    return `${this.#startId}-${++this.#lastMsgId}`;
+  }
+
+  door(controller: Controller): Door | undefined {
+    return this.#find(controller)?.connection.door;
+  }
+
+  post(controller: Controller, msg: Msg): Promise<"yes" | "no" | "lost"> | undefined {
+    const found = this.#find(controller);
+    if (!found) return undefined;
+    const { connection, destination } = found;
+    this.announce(connection, controller);
+    const record = encodeMsgRecord(this.#envelope(controller), msg);
+    if (record.length > connection.maxRecordBytes) {
+      this.#log.warn(`a notification of ${record.length} bytes to ${controller.endpointId} is more than its MTP takes`);
+      return Promise.resolve("no");
+    }
+    return connection.send(record, options(destination, destination.retainNotify)).then(
+      () => "yes",
+      (error: unknown) => {
+        this.#log.debug(`a notification to ${controller.endpointId} was not taken: ${describe(error)}`);
+        return connection.isOpen ? "no" : "lost";
+      },
+    );
+  }
+
+  /** Answers where the request came from. What can't be sent is replaced by an Error for the same request. */
+  respond(connection: Connection, controller: Controller, to: string | undefined, msg: Msg): void {
+    this.announce(connection, controller, to);
+    const envelope = this.#envelope(controller);
+    const destination = this.routeOn(connection, controller);
+    const where = { ...(to === undefined ? {} : { to }), ...(destination?.retainResponse ? { retain: true } : {}) };
+    const record = encodeMsgRecord(envelope, msg);
+    const msgId = msg.header?.msgId ?? "";
+    const tooBig = (why: string) =>
+      encodeMsgRecord(envelope, errorMsg(msgId, UspErrorCode.ResourcesExceeded, `the answer can't be sent: ${why}`));
+    if (record.length > connection.maxRecordBytes) {
+      const why = `${record.length} bytes are more than the ${connection.maxRecordBytes} that the MTP takes; ask for less`;
+      this.#hand(connection, tooBig(why), where, undefined);
+    } else this.#hand(connection, record, where, (error) => tooBig(describe(error)));
+  }
+
+  /** R-MTP.8: before any other Record to that controller on the connection. */
+  announce(connection: Connection, controller: Controller, replyTo?: string): void {
+    if (connection.announced.has(controller.path)) return;
+    const to = this.routeOn(connection, controller)?.to ?? replyTo;
+    if (to === undefined && connection.hasAddresses) return;
+    connection.announced.add(controller.path);
+    this.#record(connection, controller, connection.connectRecord, to);
+  }
+
+  /** Ends a session the agent does not want; the Connect Record comes again before anything else (R-MTP.8). */
+  disconnect(
+    connection: Connection,
+    controller: Controller,
+    to: string | undefined,
+    { reasonCode, reason }: { reasonCode: number; reason: string },
+  ): void {
+    this.#record(connection, controller, { $case: "disconnect", value: { reason, reasonCode } }, to);
+    connection.announced.delete(controller.path);
+    this.announce(connection, controller, to);
+  }
+
+  /** Says Disconnect to all (R-MTP.7, R-MTP.9) and closes. */
+  async leave(connection: Connection, controllers: Iterable<Controller>): Promise<void> {
+    for (const controller of controllers) {
+      if (!connection.announced.has(controller.path)) continue;
+      const to = this.routeOn(connection, controller)?.to;
+      if (to === undefined && connection.hasAddresses) continue;
+      const value = { reason: "the agent leaves this connection", reasonCode: 0 };
+      this.#record(connection, controller, { $case: "disconnect", value }, to);
+    }
+    await connection.link.close();
+  }
+
+  /** Where the controller is on that connection, by its MTP rows, or by having spoken there. */
+  routeOn(connection: Connection, controller: Controller): Destination | undefined {
+    if (connection.peer !== undefined && connection.peer !== controller.endpointId) return undefined;
+    for (const route of controller.routes) {
+      if (route.protocol !== connection.door.protocol) continue;
+      if (route.agentMtp !== "" && route.agentMtp !== connection.mtp) continue;
+      if (!connection.hasAddresses) return AT_THE_OTHER_END;
+      if (route.to !== "") return route;
+    }
+    const isThere = connection.peer !== undefined || connection.heard.has(controller.path);
+    return !connection.hasAddresses && isThere ? AT_THE_OTHER_END : undefined;
+  }
+
+  #find(controller: Controller): { connection: Connection; destination: Destination } | undefined {
+    // The controller's own order first, then whatever connection it is at.
+    for (const { agentMtp, protocol } of [...controller.routes, ANY]) {
+      for (const connection of this.#connections) {
+        if (!connection.isOpen || (protocol && protocol !== connection.door.protocol)) continue;
+        if (agentMtp !== "" && agentMtp !== connection.mtp) continue;
+        const destination = this.routeOn(connection, controller);
+        if (destination) return { connection, destination };
+      }
+    }
+    return undefined;
+  }
+
+  #record(connection: Connection, controller: Controller, type: RecordType, to: string | undefined): void {
+    const record = encodeRecord(recordOf(this.#envelope(controller), type));
+    this.#hand(connection, record, to === undefined ? {} : { to }, undefined);
+  }
+
+  #hand(
+    connection: Connection,
+    record: Uint8Array,
+    where: { to?: string; retain?: boolean },
+    instead: ((error: unknown) => Uint8Array) | undefined,
+  ): void {
+    connection.send(record, where).catch((error: unknown) => {
+      this.#log.debug(`${connection.mtp}: a Record of ${record.length} bytes was not taken: ${describe(error)}`);
+      if (instead && connection.isOpen) this.#hand(connection, instead(error), where, undefined);
+    });
+  }
+
+  #envelope(controller: Controller) {
+    const version = this.#versions.get(controller.path) ?? NEWEST_VERSION;
+    return { version, toId: controller.endpointId, fromId: this.#endpointId };
+  }
+}
+
+const ANY = { agentMtp: "", protocol: undefined } as const;
+
+function options({ to }: Destination, retain: boolean): { to?: string; retain?: boolean } {
+  return { ...(to === undefined ? {} : { to }), ...(retain ? { retain } : {}) };
+}

@@ -1,0 +1,67 @@
+/**
+ * The rules of `Device.LocalAgent.Subscription.{i}.` rows (TR-369 R-NOT.0, TR-181), as options of the table that keeps
+ * them: `table(Subscription, { persistence, ...subscriptionRows(clock) })`.
+ */
+import type { Clock } from "../lib/clock.ts";
+import { UspError, UspErrorCode } from "../lib/usp-error.ts";
+import type { Caller } from "../model/implementation.ts";
+import { parsePath } from "../model/path.ts";
+import type { StoredRow } from "../model/table.ts";
+
+export type NotifyType = "ValueChange" | "ObjectCreation" | "ObjectDeletion" | "OperationComplete" | "Event";
+
+interface SubscriptionValues {
+  readonly NotifType: NotifyType;
+  readonly ReferenceList: readonly string[];
+  readonly Persistent: boolean;
+}
+
+/** What a reference of each kind may end in. */
+const LEAF_KINDS: Readonly<Record<NotifyType, readonly string[]>> = {
+  ValueChange: ["parameter", "object"],
+  ObjectCreation: ["object"],
+  ObjectDeletion: ["object"],
+  OperationComplete: ["command", "object"],
+  Event: ["event", "object"],
+};
+
+/** What a subscription is, never changes once it is said. */
+const FIXED: ReadonlySet<string> = new Set(["NotifType", "ReferenceList", "ID"]);
+
+export function subscriptionRows(clock: Clock) {
+  return {
+    persists: (row: StoredRow<SubscriptionValues>): boolean => row.values.Persistent,
+    initial: (caller: Caller) => ({ Recipient: caller.controller, CreationDate: clock.now() }),
+    guard: (row: StoredRow<SubscriptionValues>, param: string, value: unknown): void => {
+      if (!FIXED.has(param)) return;
+      const before = (row.values as unknown as Readonly<Record<string, unknown>>)[param];
+      if (String(before) === "" || String(before) === String(value)) return;
+      // A row whose ReferenceList is still empty is not yet a subscription.
+      if (param === "NotifType" && row.values.ReferenceList.length === 0) return;
+      throw new UspError(UspErrorCode.NotWritable, `${param} is fixed once it is set`, param);
+    },
+    validate: ({ values }: StoredRow<SubscriptionValues>): void => {
+      const seen = new Set<string>();
+      for (const reference of values.ReferenceList) {
+        checkReference(reference, values.NotifType);
+        if (seen.has(reference)) throw refuse(`${reference} is named twice`);
+        seen.add(reference);
+      }
+    },
+  };
+}
+
+/** What a path names need not exist, nor ever (TR-369: "non-existing instances are fine"); but it must be a path. */
+function checkReference(reference: string, type: NotifyType): void {
+  let leafKind: string;
+  try {
+    ({ leafKind } = parsePath(reference));
+  } catch (error) {
+    if (!(error instanceof UspError)) throw error;
+    throw refuse(error.message);
+  }
+  if (!LEAF_KINDS[type].includes(leafKind))
+    throw refuse(`${reference} is a path of a ${leafKind}; ${type} takes a path of ${LEAF_KINDS[type].join(" or ")}`);
+}
+
+const refuse = (why: string) => new UspError(UspErrorCode.InvalidValue, `ReferenceList: ${why}`, "ReferenceList");

@@ -1,0 +1,70 @@
+/**
+ * The model as one controller sees it: roles and permissions, secured and hidden values, and the policy of the objects
+ * layer, in one place that every handler and every notification asks.
+ */
+import type { Caller } from "../model/implementation.ts";
+import type { Viewer } from "../model/resolve.ts";
+import type { InstanceNode, SupportedObject, SupportedParam, Tree } from "../model/tree.ts";
+import type { Access, ObjectAccess } from "./permissions.ts";
+import type { ModelPolicy } from "./policy.ts";
+import { READ } from "./rights.ts";
+
+export class View implements Viewer {
+  readonly tree: Tree;
+  readonly caller: Caller;
+  readonly policy: ModelPolicy;
+  readonly access: Access;
+
+  constructor(tree: Tree, caller: Caller, access: Access, policy: ModelPolicy) {
+    this.tree = tree;
+    this.caller = caller;
+    this.access = access;
+    this.policy = policy;
+  }
+
+  canSeeRows(table: SupportedObject): boolean {
+    return this.policy.rowsVisible(table, this.caller);
+  }
+
+  canSearch(node: InstanceNode, param: SupportedParam): boolean {
+    return (this.access.at(node).param(param.name) & READ) !== 0 && this.shows(node, param);
+  }
+
+  /** Whether the value itself is shown, given that the parameter may be read. */
+  shows(node: InstanceNode, param: SupportedParam): boolean {
+    const { secured, hidden } = param.schema;
+    return !hidden && (!secured || this.policy.securedVisible(node, param, this.caller));
+  }
+
+  /** What a Get of a readable parameter answers: the value's text, or the null value of its type. */
+  text(node: InstanceNode, param: SupportedParam): string {
+    const { secured, hidden, type } = param.schema;
+    if ((secured || hidden) && !this.shows(node, param)) return nullText(param);
+    return type.print(param.read(node.row));
+  }
+
+  /** Readable unique keys, as AddResp, GetInstancesResp and ObjectCreation tell them. */
+  keys(node: InstanceNode, access: ObjectAccess = this.access.at(node)): Map<string, string> {
+    const keys = new Map<string, string>();
+    for (const key of node.object.schema.keys) {
+      for (const name of key.params) {
+        const param = node.object.params.get(name);
+        if (param && (access.param(name) & READ) !== 0 && this.shows(node, param))
+          keys.set(name, param.schema.type.print(param.read(node.row)));
+      }
+    }
+    return keys;
+  }
+
+  /** The object itself may be named in a path, or something below it may. */
+  mayName(node: InstanceNode): boolean {
+    return (this.access.at(node).object & READ) !== 0 || this.access.visible(node.object);
+  }
+}
+
+/** TR-106: what is hidden or secured reads as the empty, zero or false value. */
+function nullText({ schema: { type } }: SupportedParam): string {
+  if (type.item || type.base === "string" || type.base === "base64" || type.base === "hexBinary") return "";
+  if (type.base === "boolean") return "false";
+  return type.base === "dateTime" ? "0001-01-01T00:00:00Z" : "0";
+}
