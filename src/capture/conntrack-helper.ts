@@ -6,6 +6,7 @@ import { RequestKind, words } from "../netlink/frames.ts";
 import type { NetfilterHelper } from "../netlink/helper.ts";
 import { dumpPause, type ConntrackBackend, type ConntrackFeed } from "./conntrack-feed.ts";
 import { ConntrackRows, IdSet } from "./conntrack-rows.ts";
+import { whyUnusable } from "./why-unusable.ts";
 
 /** Cost is wake-ups, not parsing: measured, 20 ms cut the CPU to a quarter. An isolated event does not wait. */
 const COALESCE_MS = 20;
@@ -22,10 +23,9 @@ export function helperBackend(helper: NetfilterHelper | undefined, receiveBuffer
     name: "helper",
     cost: "",
     run: async (signal, feed) => {
-      if (!helper) return "there is no helper";
-      const unusable = await Promise.race([helper.usable(), stopped(signal)]);
+      const unusable = await whyUnusable(helper, signal);
       if (signal.aborted) return "";
-      if (unusable !== undefined) return unusable;
+      if (!helper || unusable !== undefined) return unusable ?? "";
       return await follow(helper, receiveBufferBytes, signal, feed);
     },
   };
@@ -56,6 +56,7 @@ async function follow(
       refused = error.message;
       wakeup.wake();
     },
+    onDown: (reason) => health.running("helper", reason),
   });
   try {
     for (let first = true; !signal.aborted && refused === ""; first = false) {
@@ -98,11 +99,4 @@ async function follow(
     forget();
   }
   return refused;
-}
-
-function stopped(signal: AbortSignal): Promise<string> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve("");
-    signal.addEventListener("abort", () => resolve(""), { once: true });
-  });
 }

@@ -14,6 +14,7 @@ import type { Observation, Source } from "../spin/observation.ts";
 import { decodeDns } from "./decode/dns.ts";
 import { Fragment, IpProtocol, PacketKind, PacketView, TcpFlag } from "./decode/packet.ts";
 import { DnsStreams } from "./dns-streams.ts";
+import { whyUnusable } from "./why-unusable.ts";
 import { LinkType } from "./pcap-format.ts";
 import { SourceHealth } from "./source-health.ts";
 
@@ -59,7 +60,7 @@ export class DnsSource implements Source {
     if (signal.aborted) return;
     this.#emit = emit;
     health.status = "Starting";
-    const unusable = await usable(helper, signal);
+    const unusable = await whyUnusable(helper, signal);
     while (!signal.aborted) {
       let refused = unusable ?? "";
       const forget =
@@ -74,6 +75,7 @@ export class DnsSource implements Source {
                 wakeup.wake();
               },
               onReady: () => health.running("helper"),
+              onDown: (reason) => health.running("helper", reason),
             })
           : undefined;
       await wakeup.wait(forget ? 1 << 30 : RETRY_MS, signal);
@@ -160,13 +162,4 @@ export class DnsSource implements Source {
 function ipLength(bytes: Uint8Array, at: number): number {
   const isIPv4 = (bytes[at] as number) >>> 4 === 4;
   return isIPv4 ? u16be(bytes, at + 2) : 40 + u16be(bytes, at + 4);
-}
-
-/** Why the helper cannot be used, in words; `undefined` if it can. */
-export async function usable(helper: NetfilterHelper | undefined, signal: AbortSignal): Promise<string | undefined> {
-  if (!helper) return "there is no helper";
-  const aborted = new Promise<string>((resolve) =>
-    signal.addEventListener("abort", () => resolve("stopped"), { once: true }),
-  );
-  return await Promise.race([helper.usable(), aborted]);
 }

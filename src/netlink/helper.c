@@ -498,7 +498,9 @@ static void dump_route(uint32_t request, uint32_t type, uint32_t family)
 								     .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP } };
 	uint32_t length = type == RTM_GETLINK ? sizeof(struct ifinfomsg) : type == RTM_GETADDR ? sizeof(struct ifaddrmsg)
 			: type == RTM_GETROUTE ? sizeof(struct rtmsg) : type == RTM_GETNEIGH ? sizeof(struct ndmsg) : 0;
-	if (!length || (family != AF_UNSPEC && family != AF_INET && family != AF_INET6)) {
+	int is_known = family == AF_UNSPEC || family == AF_INET || family == AF_INET6 ||
+		       (family == AF_BRIDGE && type == RTM_GETNEIGH);
+	if (!length || !is_known) {
 		refuse(request, "no such dump");
 		return;
 	}

@@ -49,6 +49,8 @@ export interface Subscription {
   onError(error: Error): void;
   /** The kernel accepted it; again at each restart. */
   onReady?(): void;
+  /** The helper ended, and why; it is being started again. */
+  onDown?(reason: string): void;
 }
 
 type Child = ChildProcessByStdio<Writable, Readable, Readable>;
@@ -124,6 +126,8 @@ export class NetfilterHelper {
       this.#lastError = reason.text;
       this.#settleUsable(reason.text);
       this.#log.warn(`helper ended: ${reason.text}`);
+      for (const subscription of this.#subscriptions.values())
+        subscription.onDown?.(`the helper ended: ${reason.text}`);
       if (reason.final) {
         await aborted(signal);
         break;

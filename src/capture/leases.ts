@@ -1,0 +1,133 @@
+/** Source of DHCP leases: the files that dnsmasq and odhcpd keep, read when they change. */
+import { watch } from "node:fs";
+import { open } from "node:fs/promises";
+import { basename, dirname } from "node:path";
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import { Wakeup } from "../lib/wakeup.ts";
+import type { Observation, Source } from "../spin/observation.ts";
+import { type Lease, parseLeases } from "./lease-files.ts";
+import { SourceHealth } from "./source-health.ts";
+
+export interface LeasesOptions {
+  /** Default: where OpenWrt and Debian have them. Those that are not there are looked for again. */
+  readonly files?: readonly string[];
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export const LEASE_FILES = ["/tmp/dhcp.leases", "/tmp/odhcpd.leases", "/var/lib/misc/dnsmasq.leases"];
+
+const POLL_MS = 5000;
+/** Servers write a file in pieces. */
+const SETTLE_MS = 100;
+/** A lease that is missing is looked for again before its end is believed: the file may be half written. */
+const CONFIRM_MS = 1000;
+const FILE_LIMIT = 1 << 20;
+
+export class LeasesSource implements Source {
+  readonly name = "leases";
+  readonly health = new SourceHealth();
+  readonly #options: LeasesOptions;
+  readonly #known = new Map<string, Lease>();
+  /** Addresses that were missing at the last reading. */
+  #missing = new Set<string>();
+
+  constructor(options: LeasesOptions) {
+    this.#options = options;
+  }
+
+  async run(signal: AbortSignal, emit: (observation: Observation) => void): Promise<void> {
+    if (signal.aborted) return;
+    const { files = LEASE_FILES } = this.#options;
+    const wakeup = new Wakeup();
+    const watchers = this.#watch(files, wakeup);
+    this.health.status = "Starting";
+    this.health.backend = "file";
+    while (!signal.aborted) {
+      const leases = await this.#read(files);
+      if (leases) this.#compare(leases, emit);
+      await wakeup.wait(this.#missing.size > 0 ? CONFIRM_MS : POLL_MS, signal);
+      await new Wakeup().wait(SETTLE_MS, signal);
+    }
+    for (const watcher of watchers) watcher.close();
+    this.health.status = "Disabled";
+  }
+
+  #watch(files: readonly string[], wakeup: Wakeup): { close(): void }[] {
+    const names = new Set(files.map((file) => basename(file)));
+    const watchers: { close(): void }[] = [];
+    for (const folder of new Set(files.map((file) => dirname(file)))) {
+      try {
+        const watcher = watch(folder, (_event, name) => {
+          if (name !== null && names.has(name)) wakeup.wake();
+        });
+        watcher.on("error", (error) => this.#options.log.debug(`watching ${folder}: ${error.message}`));
+        watchers.push(watcher);
+      } catch {
+        // Not there, or no watches left: polling finds what changes.
+      }
+    }
+    return watchers;
+  }
+
+  /** All leases, or `undefined` if no file can be read. */
+  async #read(files: readonly string[]): Promise<Map<string, Lease> | undefined> {
+    const leases = new Map<string, Lease>();
+    let found = 0;
+    let trouble = "";
+    for (const file of files) {
+      try {
+        for (const [address, lease] of parseLeases(await readBounded(file))) leases.set(address, lease);
+        found++;
+      } catch (error) {
+        const { code, message } = error as NodeJS.ErrnoException;
+        if (code !== "ENOENT") trouble = `${file}: ${code ?? message}`;
+      }
+    }
+    if (trouble !== "") this.health.running("file", trouble);
+    else if (found === 0) this.health.running("file", `no lease file: ${files.join(", ")}`);
+    else this.health.running("file");
+    return found > 0 ? leases : undefined;
+  }
+
+  #compare(leases: ReadonlyMap<string, Lease>, emit: (observation: Observation) => void): void {
+    const time = this.#options.clock.now();
+    const missing = new Set<string>();
+    const tell = (lease: Lease, ended: boolean) => {
+      this.health.observations++;
+      emit({ kind: "lease", time, ...lease, ...(ended ? { ended } : {}) });
+    };
+    for (const [address, lease] of this.#known) {
+      const isExpired = lease.expires !== undefined && lease.expires < time && !leases.has(address);
+      if (leases.has(address)) continue;
+      if (!isExpired && !this.#missing.has(address)) missing.add(address);
+      else {
+        this.#known.delete(address);
+        tell(lease, true);
+      }
+    }
+    for (const [address, lease] of leases) {
+      const known = this.#known.get(address);
+      this.#known.set(address, lease);
+      if (known?.mac === lease.mac && known.hostName === lease.hostName && known.expires === lease.expires) continue;
+      // The address changed hands: the one who had it is told first.
+      if (known && known.mac !== lease.mac) tell(known, true);
+      tell(lease, false);
+    }
+    this.#missing = missing;
+  }
+}
+
+async function readBounded(file: string): Promise<string> {
+  const handle = await open(file, "r");
+  try {
+    const buffer = Buffer.alloc(FILE_LIMIT);
+    let length = 0;
+    for (let read = 1; read > 0 && length < FILE_LIMIT; length += read)
+      read = (await handle.read(buffer, length, FILE_LIMIT - length, length)).bytesRead;
+    return buffer.toString("latin1", 0, length);
+  } finally {
+    await handle.close();
+  }
+}
