@@ -135,7 +135,7 @@ export const mqttOptions = {
   username: text("User name.", "", /^.{0,256}$/),
   password_file: text("File that holds the password, readable by the agent alone.", ""),
   client_id: text("Client id; empty: the broker's choice (5.0), the endpoint id (3.1.1).", ""),
-  topic: text("Where controllers send to the agent; empty: `usp/agent/ENDPOINT-ID`.", ""),
+  topic: text("Where controllers send to the agent; empty: `usp/v1/agent/ENDPOINT-ID`.", ""),
   qos: number("QoS of what the agent sends.", 1, 0, 2),
   keepalive: number("Seconds between keep-alives; 0: none.", 60, 0, 65535),
 } as const;

@@ -58,7 +58,7 @@ function layer(path: string): string {
   const [first, second] = path.split("/") as [string, string | undefined];
   if (first !== "src") return first;
   return path.split("/").length === 2
-    ? ["src/config.ts", "src/version.ts"].includes(path)
+    ? ["src/config.ts", "src/config-manual.ts", "src/version.ts"].includes(path)
       ? "config"
       : "main"
     : (second as string);

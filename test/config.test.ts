@@ -1,3 +1,6 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { printConfigManual } from "../src/config-manual.ts";
 import { parseConfig } from "../src/config.ts";
 
 const GOOD = `
@@ -69,5 +72,9 @@ describe("the configuration", () => {
 
   it("lets loopback go without TLS", () => {
     expect(parseConfig("config mqtt 'a'\n option host '127.0.0.1'\n option tls '0'\n").mqtt[0]?.tls).toBe(false);
+  });
+
+  it("is described in docs/configuration.md as `npm run generate` prints it now", () => {
+    expect(readFileSync(join(__dirname, "../docs/configuration.md"), "utf8")).toBe(printConfigManual());
   });
 });

@@ -9,7 +9,7 @@ import { seedRoles } from "../objects/controller-trust.ts";
 
 /** Topic where controllers reach an agent whose configuration names none. */
 export function defaultTopic(endpointId: string): string {
-  return `usp/agent/${endpointId}`;
+  return `usp/v1/agent/${endpointId}`;
 }
 
 export function seed(tree: Tree, config: Config, endpointId: string): void {

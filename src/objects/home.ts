@@ -9,7 +9,10 @@ import type { Home } from "../spin/types.ts";
 /** Settings of the capture that controllers may change while it runs. */
 export interface CaptureControl {
   readonly sources: readonly Source[];
+  /** `Device.X_SPIN.Capture.Enable`. */
   setEnabled(enabled: boolean): void;
+  /** `Device.X_SPIN.Enable`: off stops capture and analysis. */
+  setSpinEnabled(enabled: boolean): void;
   /** Empty: found from routes and bridges. */
   setInterfaces(names: readonly string[]): void;
   setCounterInterval(seconds: number): void;

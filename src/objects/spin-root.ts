@@ -15,8 +15,9 @@ export function spinRoot({ home, capture, persistence, authority, version, priva
     persistence,
     initial: () => ({ PrivacyLevel: privacy.level, PrivacyCeiling: privacy.ceiling }),
     computed: {
-      Status: () => home.status,
-      StatusReason: () => home.statusReason,
+      Status: ({ values }) => (values.Enable && home.status === "Disabled" ? "Degraded" : home.status),
+      StatusReason: ({ values }) =>
+        values.Enable && home.status === "Disabled" ? "Capture.Enable is false" : home.statusReason.slice(0, 1024),
       Version: () => version,
       CounterAccuracy: () => home.accuracy,
       Authority: () => authority,
@@ -35,9 +36,7 @@ export function spinRoot({ home, capture, persistence, authority, version, priva
       );
     },
     committed: ({ row, params }) => {
-      if (!params.has("Enable")) return;
-      home.setEnabled(row.values.Enable);
-      capture.setEnabled(row.values.Enable);
+      if (params.has("Enable")) capture.setSpinEnabled(row.values.Enable);
     },
     commands: {
       "Query()": ({ values }, args, call) => {

@@ -1,0 +1,60 @@
+/** Which enforcer this gateway gets: the kernel through the helper, through spawned nft, or none. */
+import { join } from "node:path";
+import { spawnSync } from "node:child_process";
+import type { Config } from "../config.ts";
+import { ConfigError } from "../config.ts";
+import { HelperTransport } from "../enforce/helper-transport.ts";
+import { NftablesEnforcer } from "../enforce/nftables.ts";
+import { NftTransport } from "../enforce/nft-transport.ts";
+import type { Transport } from "../enforce/transport.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import type { Store } from "../lib/store.ts";
+import type { NetfilterHelper } from "../netlink/helper.ts";
+import type { Enforcer } from "../spin/ruleset.ts";
+import { findPart } from "./files.ts";
+
+export interface EnforcerParts {
+  readonly helper: NetfilterHelper | undefined;
+  readonly store: Store;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+/** Elements as the boot script loads them, in the state directory. */
+export const SAVED_RULES = "rules.nft";
+
+/** @throws ConfigError where the backend that the configuration insists on can't work */
+export async function makeEnforcer({ enforce }: Config, parts: EnforcerParts): Promise<Enforcer | undefined> {
+  if (enforce.backend === "none") return undefined;
+  const transport = await transportOf(enforce.backend, parts);
+  if (!transport) return undefined;
+  return new NftablesEnforcer({
+    transport,
+    clock: parts.clock,
+    log: parts.log,
+    savedFile: join(parts.store.directory, SAVED_RULES),
+  });
+}
+
+async function transportOf(
+  backend: "auto" | "helper" | "nft",
+  { helper, log }: EnforcerParts,
+): Promise<Transport | undefined> {
+  const rulesetFile = findPart("spin.nft");
+  const insist = (why: string): undefined => {
+    if (backend !== "auto") throw new ConfigError(`enforce option backend is "${backend}", but ${why}`);
+    log.error(`rules can't be enforced: ${why}`);
+    return undefined;
+  };
+  if (rulesetFile === undefined) return insist("spin.nft was not found");
+  if (backend !== "nft") {
+    const why = helper ? await helper.usable() : "there is no helper";
+    if (helper && why === undefined) return new HelperTransport(helper);
+    if (backend === "helper") return insist(`the helper can't be used: ${why}`);
+    log.warn(`rules go through spawned nft: ${why}`);
+  }
+  const { status, error, stderr } = spawnSync("nft", ["list", "tables"], { encoding: "utf8", timeout: 5000 });
+  if (status !== 0) return insist(`nft can't be used: ${error?.message ?? stderr.trim()}`);
+  return new NftTransport({ rulesetFile });
+}
