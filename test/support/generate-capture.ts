@@ -52,6 +52,8 @@ interface Peer {
   readonly name: string;
   readonly ipv4: string;
   readonly ipv6: string;
+  readonly tcpPort: number;
+  readonly udpPort: number;
 }
 
 /** One conversation that goes on: the next packet of it is made when its time comes. */
@@ -104,6 +106,8 @@ export function* generateFrames(options: GenerateOptions, books: Books): Generat
     name: `host-${i}.service-${i % 40}.example`,
     ipv4: i % 3 === 0 ? `198.51.100.${i % 250}` : i % 3 === 1 ? `203.0.113.${i % 250}` : `198.18.${i % 100}.${i % 250}`,
     ipv6: `2001:db8:${(0x100 + (i % 60)).toString(16)}::${(i + 1).toString(16)}`,
+    tcpPort: [443, 443, 443, 80, 8883][i % 5] as number,
+    udpPort: [443, 443, 123, 3478][i % 4] as number,
   }));
   const heap = new Heap();
   /** Mean packets of a flow; the figure makes 1,000,000 packets some 21,000 flows. */
@@ -196,7 +200,7 @@ export function* generateFrames(options: GenerateOptions, books: Books): Generat
         isIpv6,
         kind,
         port: 20_000 + Math.floor(random() * 40_000),
-        peerPort: kind === "tcp" ? pick([443, 443, 443, 80, 8883]) : pick([443, 123, 3478]),
+        peerPort: kind === "tcp" ? peer.tcpPort : peer.udpPort,
         step: 0,
         steps: kind === "icmp" ? Math.min(steps, 10) & ~1 : steps,
         isUpload: random() < 0.15,
