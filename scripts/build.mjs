@@ -24,7 +24,6 @@ const { metafile } = await build({
   outfile,
   bundle: true,
   minify: true,
-  keepNames: true,
   legalComments: "external",
   platform: "node",
   format: "cjs",
