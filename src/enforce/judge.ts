@@ -14,9 +14,8 @@ import { addCount } from "./ledger.ts";
 import type { Count } from "./ledger.ts";
 import { LostSignal } from "./lost-signal.ts";
 
-/** A packet of a home device, in either direction. `devicePort` is the device's own, `port` the peer's. */
+/** A packet of a home device, in either direction. `port` is the peer's. */
 export interface JudgedPacket extends PolicyPacket {
-  readonly devicePort: number;
   /** ICMP type, where the protocol is ICMP or ICMPv6. */
   readonly icmpType?: number;
 }
@@ -39,7 +38,6 @@ export class Judge implements Enforcer {
   readonly #devices = new Map<number, Count>();
   #network: HomeNetwork | undefined;
   #gateway = new Set<string>();
-  #management = new Set<string>();
   #generation = 0;
   #nextExpiry = Infinity;
   #started = false;
@@ -66,9 +64,6 @@ export class Judge implements Enforcer {
   start(network: HomeNetwork): Promise<void> {
     this.#network = network;
     this.#gateway = new Set(network.gatewayAddresses.map((address) => canonicalAddress(address) ?? address));
-    this.#management = new Set(
-      network.management.map(({ address, port }) => `${canonicalAddress(address) ?? address} ${port}`),
-    );
     this.#started = true;
     this.#generation++;
     return Promise.resolve();
@@ -120,14 +115,13 @@ export class Judge implements Enforcer {
     return Promise.resolve();
   }
 
-  /** What stands before all rules in the ruleset's input and output chains. */
-  #isUntouchable({ peer, protocol, port, devicePort, icmpType }: JudgedPacket): boolean {
+  /** What stands before all rules in the ruleset's input and output chains; a capture holds no connection of the agent. */
+  #isUntouchable({ peer, protocol, port, icmpType }: JudgedPacket): boolean {
     const text = printAddress(peer);
     if (!this.#gateway.has(text) && !isMulticast(text)) return false;
     if (protocol === 17 && (port === 67 || port === 547)) return true;
     if (protocol === 58 && icmpType !== undefined && DISCOVERY_TYPES.includes(icmpType)) return true;
-    if (protocol === 6 && (this.#options.residentPorts ?? RESIDENT_PORTS).includes(port)) return true;
-    return this.#management.size > 0 && this.#management.has(`${text} ${devicePort}`);
+    return protocol === 6 && (this.#options.residentPorts ?? RESIDENT_PORTS).includes(port);
   }
 
   #expire(): void {
