@@ -45,8 +45,9 @@ export class DeviceTable {
   readonly #byMac = new Map<number, DeviceRow>();
   /** In the order of the numbers, because numbers only grow. */
   readonly #byNumber = new Map<number, DeviceRow>();
-  /** When each slot's device last sent something (monotonic), and was last seen (since 1970). */
+  /** When each slot's device last sent something and last showed itself (monotonic), and the latter since 1970. */
   readonly #lastSent: Float64Array;
+  readonly #lastShown: Float64Array;
   readonly #lastSeen: Float64Array;
   #nextNumber = 1;
   /** Numbers up to here are reserved on disk; beyond, no row is made until more are. */
@@ -64,6 +65,7 @@ export class DeviceTable {
     const slots = options.limits.devices;
     this.#slots = new Array<DeviceRow | undefined>(slots).fill(undefined);
     this.#lastSent = new Float64Array(slots).fill(-Infinity);
+    this.#lastShown = new Float64Array(slots);
     this.#lastSeen = new Float64Array(slots);
   }
 
@@ -112,13 +114,14 @@ export class DeviceTable {
 
   /** The device showed itself, whoever made it do so. */
   seen(slot: number, time: number): void {
+    this.#lastShown[slot] = this.#options.monotonic();
     if (time > (this.#lastSeen[slot] as number)) this.#lastSeen[slot] = time;
   }
 
   /** The device sent something by itself. */
   sent(slot: number, time: number, monotonicMs: number): void {
     if (time > (this.#lastSeen[slot] as number)) this.#lastSeen[slot] = time;
-    this.#lastSent[slot] = monotonicMs;
+    this.#lastSent[slot] = this.#lastShown[slot] = monotonicMs;
     const row = this.#slots[slot];
     if (row && !row.active) this.#setActive(row, true);
   }
@@ -209,6 +212,7 @@ export class DeviceTable {
     row.hostName = saved.hostName;
     row.interface = saved.interface;
     this.#lastSeen[slot] = saved.lastSeen;
+    this.#lastShown[slot] = this.#options.monotonic();
     this.#nextNumber = Math.max(this.#nextNumber, saved.number + 1);
     return row;
   }
@@ -261,7 +265,7 @@ export class DeviceTable {
     const { counters, owners, monotonic, isRuled } = this.#options;
     if (isRuled(row.mac)) return Infinity;
     const now = monotonic();
-    const idle = Math.min(now - (this.#lastSent[row.slot] as number), 1e14);
+    const idle = now - (this.#lastShown[row.slot] as number);
     if (row.name !== "") return idle > NAMED_IDLE_MS ? 2e15 - idle : Infinity;
     const lived =
       row.hostName !== "" ||

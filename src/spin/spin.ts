@@ -106,6 +106,7 @@ export class Spin implements Home {
   #verdicts = new Verdicts({ rules: [] });
   readonly #ruleStates = new Map<number, RuleState>();
   #rulesChecked = false;
+  #ruled: { version: number; macs: ReadonlySet<number> } = { version: -1, macs: new Set() };
   readonly #deviceHits = new Map<number, { packets: number; bytes: number }>();
   #harvesting: Promise<void> | undefined;
 
@@ -150,7 +151,7 @@ export class Spin implements Home {
       owners: this.#owners,
       monotonic: () => clock.monotonic(),
       vendorOf: options.vendorOf ?? (() => ""),
-      isRuled: (mac) => this.#verdicts.names(mac),
+      isRuled: (mac) => this.#ruledMacs().has(mac),
       notify: (notice) => this.#notify(notice),
       releasing: (slot) => this.#releaseSlot(slot),
     });
@@ -250,6 +251,8 @@ export class Spin implements Home {
   }
 
   #observe(observation: Observation, source: number): void {
+    // A replay's clock moves with its observations: what was due before this one happens before it.
+    this.#tickIfDue();
     switch (observation.kind) {
       case "flows":
         this.#eventsReceived += observation.columns.length;
@@ -281,7 +284,6 @@ export class Spin implements Home {
         break;
     }
     if (this.#devices.dirty && this.#rowsDirtySince === Infinity) this.#rowsDirtySince = this.#clock.monotonic();
-    this.#tickIfDue();
   }
 
   /** Runs the sources while enabled; returns at the signal, or when all of them have come to their end. */
@@ -441,6 +443,15 @@ export class Spin implements Home {
     this.#verdicts = new Verdicts(policy, refused);
     for (const row of this.#devices.values()) this.#devices.setBlocked(row, this.#verdicts.blocksAllOf(row.mac));
     this.#checkRulesSoon();
+  }
+
+  /** Devices that rules name, in force or not. */
+  #ruledMacs(): ReadonlySet<number> {
+    if (this.#ruled.version !== this.rules.version) {
+      const macs = new Set(this.rules.list().flatMap((rule) => (rule.macs === "*" ? [] : rule.macs)));
+      this.#ruled = { version: this.rules.version, macs };
+    }
+    return this.#ruled.macs;
   }
 
   /** After the present turn, tells which rules' states changed. */

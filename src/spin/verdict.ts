@@ -36,14 +36,6 @@ export class Verdicts {
     }
   }
 
-  get empty(): boolean {
-    return this.#ordered.length === 0;
-  }
-
-  names(mac: number): boolean {
-    return this.#byMac.has(mac);
-  }
-
   /** Whether a rule in force blocks all of a device's traffic. Exceptions for some destinations leave it blocked. */
   blocksAllOf(mac: number): boolean {
     for (const rule of this.#byMac.get(mac) ?? []) {
