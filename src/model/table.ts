@@ -4,6 +4,7 @@
  */
 import type { Commands, InputOf, ObjectSchema, OutputsOf, Params, ValueOf, Values } from "../../datamodel/schema.ts";
 import { ValueError } from "../../datamodel/values.ts";
+import { AGENT } from "./implementation.ts";
 import type {
   Caller,
   Change,
@@ -104,7 +105,9 @@ class StoredObject implements Implementation {
     const bucket = this.schema.isTable ? this.#buckets.get(keyOf(parent)) : this.#bucket(parent);
     const row = bucket?.rows.get(instance);
     if (row || this.schema.isTable) return row;
-    return this.#make(parent, bucket as Bucket, 0, {});
+    // A single object is there from the start: the agent makes it, at the first look.
+    const initial = this.#options.initial?.(AGENT, { instance: 0, parent: asStored(parent) }) ?? {};
+    return this.#make(parent, bucket as Bucket, 0, initial);
   }
 
   reader(param: string): (row: Row) => unknown {

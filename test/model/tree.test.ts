@@ -187,6 +187,13 @@ describe("the live tree", () => {
     expect(again.at("Device.Room.2.")).toBeUndefined();
     expect(addRoom(again, "c").instance).toBe(3);
   });
+
+  it("starts a single object with the values that it is given, not with the schema's defaults", () => {
+    const settings = table(Lamp, { initial: () => ({ Colour: "green" }) });
+    const tree = new Tree([bind(Root, { get: {} }), table(Room), settings]);
+    const hall = addRoom(tree, "hall");
+    expect(tree.text(tree.at(`${hall.path}Lamp.`)!, "Colour")).toBe("green");
+  });
 });
 
 describe("paths", () => {

@@ -119,15 +119,17 @@ export class Home {
     return total;
   }
 
-  /** Writes the gateway's lease file in dnsmasq's format. */
-  async writeLeases(leases: readonly { device: HomeDevice; name: string; seconds?: number }[]): Promise<string> {
-    const path = join(this.folder, "dhcp.leases");
+  /** The gateway's lease file, in dnsmasq's format; empty until `writeLeases`. */
+  get leases(): string {
+    return join(this.folder, "dhcp.leases");
+  }
+
+  async writeLeases(leases: readonly { device: HomeDevice; name: string; seconds?: number }[]): Promise<void> {
     const now = Math.floor(Date.now() / 1000);
     const lines = leases.map(
       ({ device, name, seconds = 3600 }) => `${now + seconds} ${device.mac.toLowerCase()} ${device.ipv4} ${name} *`,
     );
-    await writeFile(path, lines.map((line) => `${line}\n`).join(""));
-    return path;
+    await writeFile(this.leases, lines.map((line) => `${line}\n`).join(""));
   }
 
   /** Removes everything. Calling it twice is fine. */
@@ -172,6 +174,7 @@ export class Home {
     await mkdir(this.folder, { recursive: true });
     await config("internet.conf", network.internetNames(options.names ?? [], options.ttl ?? 60));
     await config("gateway.conf", network.gatewayNames());
+    await this.writeLeases([]);
     const dnsmasq = (namespace: string, file: string) =>
       saying(start(namespace, "dnsmasq", ["-C", join(this.folder, file), "--log-facility=-"]), "started");
     const broker = options.broker ? HomeBroker.start(this.internet) : undefined;

@@ -41,5 +41,6 @@ export async function scene(options: SceneOptions = {}): Promise<Scene> {
 /** The agent on the home's gateway. */
 export function startAgent(home: Home, options: Partial<AgentOptions> = {}): Promise<Agent> {
   const broker = { host: BROKER4, port: 1883 };
-  return Agent.start({ folder: home.folder, namespace: home.gateway, broker, ...options });
+  const capture = { leases: [home.leases], ...options.capture };
+  return Agent.start({ folder: home.folder, namespace: home.gateway, broker, ...options, capture });
 }
