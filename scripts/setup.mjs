@@ -33,7 +33,7 @@ export function setup() {
   return npmPackages() && (debianPackages(), true);
 }
 
-function npmPackages() {
+export function npmPackages() {
   const stale = staleness();
   if (!stale) return true;
   say(`npm ci (${stale})`);
