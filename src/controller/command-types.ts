@@ -1,5 +1,4 @@
 /** Which commands are asynchronous, asked once for each kind of object. */
-import { GetSupportedDMResp_CmdType } from "../../proto/generated/usp-msg.ts";
 import { UspError } from "../lib/usp-error.ts";
 import type { SupportedOutcome } from "./outcome.ts";
 
@@ -20,10 +19,8 @@ export class CommandTypes {
     try {
       const [outcome] = await this.#ask([object]);
       if (outcome?.error !== undefined) return true;
-      for (const { supportedObjPath, supportedCommands } of outcome?.objects ?? []) {
-        for (const { commandName, commandType } of supportedCommands) {
-          this.#known.set(supportedObjPath + commandName, commandType !== GetSupportedDMResp_CmdType.CMD_SYNC);
-        }
+      for (const { path, commands } of outcome?.objects ?? []) {
+        for (const { name, type } of commands) this.#known.set(path + name, type !== "sync");
       }
     } catch (error) {
       if (!(error instanceof UspError)) throw error;

@@ -55,8 +55,44 @@ export interface SupportedOutcome {
   readonly requested: string;
   readonly error?: UspError;
   readonly dataModel: string;
-  readonly objects: readonly wire.GetSupportedDMResp_SupportedObjectResult[];
+  readonly objects: readonly SupportedObject[];
 }
+
+/** An object of the supported model. Words for the wire's enumerations. */
+export interface SupportedObject {
+  readonly path: string;
+  readonly access: "readOnly" | "addDelete" | "addOnly" | "deleteOnly";
+  readonly params: readonly SupportedParam[];
+  readonly commands: readonly {
+    readonly name: string;
+    readonly type: "unknown" | "sync" | "async";
+    readonly input: readonly string[];
+    readonly output: readonly string[];
+  }[];
+  readonly events: readonly { readonly name: string; readonly args: readonly string[] }[];
+  readonly uniqueKeys: readonly (readonly string[])[];
+}
+
+export interface SupportedParam {
+  readonly name: string;
+  readonly access: "readOnly" | "readWrite" | "writeOnly";
+  readonly type: SupportedType;
+  /** Whether changes notify; `unknown` of agents before 1.2. */
+  readonly valueChange: "unknown" | "allowed" | "willIgnore";
+}
+
+export type SupportedType =
+  | "unknown"
+  | "base64"
+  | "boolean"
+  | "dateTime"
+  | "decimal"
+  | "hexBinary"
+  | "int"
+  | "long"
+  | "string"
+  | "unsignedInt"
+  | "unsignedLong";
 
 export interface CommandOutcome {
   /** The command that ran, with instance numbers. */
@@ -128,7 +164,51 @@ export function instancesOutcome(result: wire.GetInstancesResp_RequestedPathResu
 
 export function supportedOutcome(result: wire.GetSupportedDMResp_RequestedObjectResult): SupportedOutcome {
   const { reqObjPath, dataModelInstUri, supportedObjs } = result;
-  return { requested: reqObjPath, ...errorIf(result, reqObjPath), dataModel: dataModelInstUri, objects: supportedObjs };
+  return {
+    requested: reqObjPath,
+    ...errorIf(result, reqObjPath),
+    dataModel: dataModelInstUri,
+    objects: supportedObjs.map(supportedObject),
+  };
+}
+
+const OBJECT_ACCESS = ["readOnly", "addDelete", "addOnly", "deleteOnly"] as const;
+const PARAM_ACCESS = ["readOnly", "readWrite", "writeOnly"] as const;
+const VALUE_CHANGE = ["unknown", "allowed", "willIgnore"] as const;
+const COMMAND_TYPE = ["unknown", "sync", "async"] as const;
+const TYPE = [
+  "unknown",
+  "base64",
+  "boolean",
+  "dateTime",
+  "decimal",
+  "hexBinary",
+  "int",
+  "long",
+  "string",
+  "unsignedInt",
+  "unsignedLong",
+] as const;
+
+function supportedObject(object: wire.GetSupportedDMResp_SupportedObjectResult): SupportedObject {
+  return {
+    path: object.supportedObjPath,
+    access: OBJECT_ACCESS[object.access],
+    params: object.supportedParams.map(({ paramName, access, valueType, valueChange }) => ({
+      name: paramName,
+      access: PARAM_ACCESS[access],
+      type: TYPE[valueType],
+      valueChange: VALUE_CHANGE[valueChange],
+    })),
+    commands: object.supportedCommands.map(({ commandName, commandType, inputArgNames, outputArgNames }) => ({
+      name: commandName,
+      type: COMMAND_TYPE[commandType],
+      input: inputArgNames,
+      output: outputArgNames,
+    })),
+    events: object.supportedEvents.map(({ eventName, argNames }) => ({ name: eventName, args: argNames })),
+    uniqueKeys: object.uniqueKeySets.map(({ keyNames }) => keyNames),
+  };
 }
 
 export function commandOutcome({

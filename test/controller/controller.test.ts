@@ -193,9 +193,9 @@ suite.each(["5", "3.1.1"] as const)(
       expect((await controller.instances(["Device.A."]))[0]?.instances).toEqual([
         { path: "Device.A.2.", uniqueKeys: new Map([["K", "v"]]) },
       ]);
-      expect((await controller.supported(["Device.A."]))[0]?.objects[0]?.supportedCommands[0]?.commandName).toBe(
-        "Go()",
-      );
+      expect((await controller.supported(["Device.A."]))[0]?.objects[0]?.commands).toEqual([
+        { name: "Go()", type: "sync", input: [], output: [] },
+      ]);
       expect(await controller.protocols()).toEqual(["1.3", "1.4"]);
     });
 

@@ -1,0 +1,72 @@
+/** What a word of ctl works with, and how it ends. */
+import type { Controller } from "../controller/controller.ts";
+import { errorName, type UspError } from "../lib/usp-error.ts";
+import type { WordOptions } from "./ctl-options.ts";
+import { printJson, type Json } from "./json.ts";
+import { escapeText } from "./text.ts";
+
+/** Exit codes that scripts can trust. */
+export const Exit = {
+  Ok: 0,
+  /** The agent refused, with a USP error. */
+  Refused: 1,
+  /** Wrong words or options; a device that is not there or not the only one. */
+  Usage: 2,
+  /** The broker is not to be reached, or the connection broke. */
+  Broker: 3,
+  /** The agent did not answer in time. */
+  Timeout: 4,
+  /** Some of it was done, some was not. */
+  Partial: 5,
+} as const;
+
+export type ExitCode = (typeof Exit)[keyof typeof Exit];
+
+export interface CtlIo {
+  out(text: string): void;
+  err(text: string): void;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Ends words that go on by themselves, and attempts to connect. */
+  readonly signal: AbortSignal;
+  /** Whether `out` is a terminal, on which a table can be drawn over. */
+  readonly isTerminal: boolean;
+  readonly now?: () => number;
+  readonly readFile?: (path: string) => string;
+}
+
+export interface WordContext {
+  readonly controller: Controller;
+  /** Our endpoint id: Creator of the rules that are ours. */
+  readonly controllerId: string;
+  readonly args: readonly string[];
+  readonly options: WordOptions;
+  readonly io: CtlIo;
+}
+
+export type Word = (context: WordContext) => Promise<ExitCode>;
+
+export function say(context: WordContext, text: string): void {
+  context.io.out(`${text}\n`);
+}
+
+export function sayJson(context: WordContext, value: Json, compact = false): void {
+  context.io.out(`${printJson(value, compact)}\n`);
+}
+
+/** `7006 PermissionDenied: text (Device.X)`. */
+export function errorText({ code, message, path }: UspError): string {
+  return escapeText(`${code} ${errorName(code)}: ${message}${path === undefined ? "" : ` (${path})`}`);
+}
+
+export function errorJson({ code, message, path }: UspError): Json {
+  return { Code: code, Name: errorName(code), Message: message, ...(path === undefined ? {} : { Path: path }) };
+}
+
+/** Tells errors on stderr; the exit code that they and the rest come to. */
+export function tell(context: WordContext, errors: readonly UspError[], done: number): ExitCode {
+  if (errors.length === 0) return Exit.Ok;
+  const { io, options } = context;
+  if (options.json === true) io.err(`${printJson({ Error: errors.map(errorJson) })}\n`);
+  else for (const error of errors) io.err(`error: ${errorText(error)}\n`);
+  return done === 0 ? Exit.Refused : Exit.Partial;
+}

@@ -1,0 +1,209 @@
+/** Options of `spin-usp ctl`: from the command line, else the environment, else a file, else the default. */
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import type { ConnectOptions } from "../controller/connect.ts";
+import { TOPIC_PRESETS, type TopicPresetName } from "../mtp/presets.ts";
+import { parseDuration } from "./text.ts";
+
+/** What a person typed wrongly: exit code 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+type Option = {
+  readonly type: "string" | "boolean";
+  readonly value?: string;
+  readonly help: string;
+  readonly default?: string;
+};
+
+/** How to reach the agent; also as `SPIN_USP_BROKER` … in the environment, and as keys of ctl.json. */
+export const CONNECTION = {
+  broker: {
+    type: "string",
+    value: "URL",
+    help: "mqtt://HOST:PORT or mqtts://HOST:PORT",
+    default: "mqtt://127.0.0.1:1883",
+  },
+  version: { type: "string", value: "5|3.1.1", help: "version of MQTT", default: "5" },
+  agent: { type: "string", value: "EID", help: "endpoint id of the agent" },
+  controller: {
+    type: "string",
+    value: "EID",
+    help: "our endpoint id, which the agent has to know",
+    default: "self::spin-ctl",
+  },
+  topics: { type: "string", value: "PRESET", help: `${Object.keys(TOPIC_PRESETS).join(", ")}`, default: "spin" },
+  "agent-topic": { type: "string", value: "T", help: "where the agent listens; {eid} is its endpoint id" },
+  "reply-topic": { type: "string", value: "T", help: "where answers come; {ceid} is our endpoint id" },
+  username: { type: "string", value: "NAME", help: "at the broker" },
+  "password-file": { type: "string", value: "FILE", help: "its first line is the password" },
+  ca: { type: "string", value: "FILE", help: "certificates of the authorities trusted, PEM" },
+  cert: { type: "string", value: "FILE", help: "our certificate, PEM" },
+  key: { type: "string", value: "FILE", help: "its key, PEM" },
+  insecure: { type: "boolean", help: "take any certificate of the broker" },
+  qos: { type: "string", value: "0|1|2", help: "quality of service of what we send", default: "0" },
+  timeout: { type: "string", value: "TIME", help: "for connecting and for each answer: 10s, 1m", default: "10s" },
+} as const satisfies { readonly [name: string]: Option };
+
+/** Of single words. */
+export const WORD_OPTIONS = {
+  json: { type: "boolean", help: "JSON instead of text" },
+  help: { type: "boolean", help: "this text" },
+  for: { type: "string", value: "TIME", help: "block: how long, as 30m, 1h, 7d" },
+  reason: { type: "string", value: "TEXT", help: "block: why" },
+  device: {
+    type: "string",
+    value: "DEVICE",
+    help: "block, unblock: the destination for this device only; flows: of it",
+  },
+  since: { type: "string", value: "TIME", help: "top, flows: how far back, as 1h" },
+  destination: { type: "string", value: "D", help: "flows: only with this address, prefix or domain" },
+  limit: { type: "string", value: "N", help: "top, flows: at most so many rows; default 20" },
+  interval: { type: "string", value: "TIME", help: "watch: between two readings; default 2s" },
+  count: { type: "string", value: "N", help: "watch, subscribe: end after so many" },
+  "max-depth": { type: "string", value: "N", help: "get: how many levels down" },
+  partial: { type: "boolean", help: "set, add, delete: do what can be done" },
+  "first-level": { type: "boolean", help: "instances, supported: do not descend" },
+  "no-wait": { type: "boolean", help: "operate: do not wait for the end of an asynchronous command" },
+} as const satisfies { readonly [name: string]: Option };
+
+export type WordOptions = {
+  readonly [Name in keyof typeof WORD_OPTIONS]?: (typeof WORD_OPTIONS)[Name]["type"] extends "boolean"
+    ? boolean
+    : string;
+};
+
+export interface CtlOptions {
+  readonly words: readonly string[];
+  readonly options: WordOptions;
+  /** @throws UsageError where what is needed to connect is missing or wrong. */
+  connection(): ConnectOptions;
+}
+
+export interface Surroundings {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The text of a file. @throws Error */
+  readonly readFile?: (path: string) => string;
+}
+
+/** @throws UsageError */
+export function parseCtl(args: readonly string[], surroundings: Surroundings): CtlOptions {
+  const values = parse(args);
+  const { positionals, options } = values;
+  return { words: positionals, options, connection: () => connectionOf(settings(options, surroundings), surroundings) };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      // Types alone: a default here would outdo the environment and the file.
+      options: Object.fromEntries(
+        Object.entries({ ...CONNECTION, ...WORD_OPTIONS }).map(([name, { type }]) => [name, { type }]),
+      ),
+      allowPositionals: true,
+      strict: true,
+    });
+    return { options: values as WordOptions & Given, positionals };
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+type Given = { readonly [name: string]: string | boolean | undefined };
+
+/** The connection's options with their sources in order. */
+function settings(given: Given, { env, readFile = read }: Surroundings): Map<keyof typeof CONNECTION, string> {
+  const file = configFile(env, readFile);
+  const all = new Map<keyof typeof CONNECTION, string>();
+  for (const [name, option] of Object.entries(CONNECTION) as [keyof typeof CONNECTION, Option][]) {
+    const typed =
+      given[name] ?? env[`SPIN_USP_${name.replace("-", "_").toUpperCase()}`] ?? file.get(name) ?? option.default;
+    if (typed !== undefined && typed !== "") all.set(name, String(typed));
+  }
+  return all;
+}
+
+function configFile(env: Surroundings["env"], readFile: (path: string) => string): Map<string, string> {
+  const folder = env["XDG_CONFIG_HOME"] ?? (env["HOME"] === undefined ? undefined : `${env["HOME"]}/.config`);
+  const path = env["SPIN_USP_CONFIG"] ?? `${folder}/spin-usp/ctl.json`;
+  if (folder === undefined && env["SPIN_USP_CONFIG"] === undefined) return new Map();
+  let text: string;
+  try {
+    text = readFile(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT" && env["SPIN_USP_CONFIG"] === undefined) return new Map();
+    throw new UsageError(`${path}: ${(error as Error).message}`);
+  }
+  let content: unknown;
+  try {
+    content = JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`${path}: ${(error as Error).message}`);
+  }
+  if (typeof content !== "object" || content === null || Array.isArray(content))
+    throw new UsageError(`${path}: holds no object of options`);
+  for (const [name, value] of Object.entries(content)) {
+    if (!Object.hasOwn(CONNECTION, name)) throw new UsageError(`${path}: there is no option ${JSON.stringify(name)}`);
+    if (!["string", "number", "boolean"].includes(typeof value))
+      throw new UsageError(`${path}: ${name} has no plain value`);
+  }
+  return new Map(Object.entries(content).map(([name, value]) => [name, String(value)]));
+}
+
+function connectionOf(set: Map<keyof typeof CONNECTION, string>, { readFile = read }: Surroundings): ConnectOptions {
+  const need = (name: keyof typeof CONNECTION) => set.get(name) as string;
+  const oneOf = <Value extends string>(name: keyof typeof CONNECTION, values: readonly Value[]): Value => {
+    const value = values.find((each) => each === need(name));
+    if (value === undefined) throw new UsageError(`--${name} ${need(name)}: is one of ${values.join(", ")}`);
+    return value;
+  };
+  const file = (name: keyof typeof CONNECTION) => {
+    const path = set.get(name);
+    if (path === undefined) return undefined;
+    try {
+      return readFile(path);
+    } catch (error) {
+      throw new UsageError(`--${name}: ${(error as Error).message}`);
+    }
+  };
+  const agentId = set.get("agent");
+  if (agentId === undefined) {
+    throw new UsageError('which agent? Give --agent EID (as os::00D09E-0001), SPIN_USP_AGENT, or "agent" in ctl.json');
+  }
+  const timeout = parseDuration(need("timeout"));
+  if (timeout === undefined) throw new UsageError(`--timeout ${need("timeout")}: is no time, as 10s is`);
+  const [ca, cert, key] = [file("ca"), file("cert"), file("key")];
+  const username = set.get("username");
+  const password = file("password-file")?.split(/\r?\n/)[0];
+  const insecure = set.get("insecure") === "true" || set.get("insecure") === "1";
+  const agentTopic = set.get("agent-topic");
+  const controllerTopic = set.get("reply-topic");
+  return {
+    controllerId: need("controller"),
+    agentId,
+    timeoutMs: timeout * 1000,
+    preset: oneOf("topics", Object.keys(TOPIC_PRESETS) as TopicPresetName[]),
+    ...(agentTopic === undefined ? {} : { agentTopic }),
+    ...(controllerTopic === undefined ? {} : { controllerTopic }),
+    mqtt: {
+      url: need("broker"),
+      version: oneOf("version", ["5", "3.1.1"]),
+      publishQos: Number(oneOf("qos", ["0", "1", "2"])) as 0 | 1 | 2,
+      connectTimeoutMs: timeout * 1000,
+      ...(username === undefined ? {} : { username }),
+      ...(password === undefined ? {} : { password }),
+      tls: {
+        verify: !insecure,
+        ...(ca === undefined ? {} : { ca }),
+        ...(cert === undefined ? {} : { cert }),
+        ...(key === undefined ? {} : { key }),
+      },
+    },
+  };
+}
+
+function read(path: string): string {
+  return readFileSync(path, "utf8");
+}

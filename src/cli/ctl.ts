@@ -1,0 +1,143 @@
+/**
+ * `spin-usp ctl`: the operator's tool, a USP controller over MQTT. Text for people, `--json` for programs, exit codes for
+ * scripts: 0 done · 1 refused by the agent · 2 wrong words or options · 3 no broker · 4 no answer · 5 partly done.
+ */
+import { connectController } from "../controller/connect.ts";
+import { ControllerError } from "../controller/error.ts";
+import { UspError } from "../lib/usp-error.ts";
+import { MtpError } from "../mtp/error.ts";
+import { errorJson, errorText, Exit, type CtlIo, type ExitCode, type Word } from "./ctl-io.ts";
+import { CONNECTION, parseCtl, UsageError, WORD_OPTIONS, type CtlOptions } from "./ctl-options.ts";
+import * as raw from "./ctl-raw.ts";
+import * as rules from "./ctl-rules.ts";
+import * as traffic from "./ctl-traffic.ts";
+import type { Io } from "./io.ts";
+import { printJson, type Json } from "./json.ts";
+import { escapeText } from "./text.ts";
+
+interface Entry {
+  readonly run: Word;
+  readonly usage: string;
+  readonly help: string;
+}
+
+const WORDS: { readonly [word: string]: Entry } = {
+  devices: { run: traffic.devices, usage: "devices", help: "the home's devices and their traffic" },
+  top: { run: traffic.top, usage: "top DEVICE", help: "whom a device talks to, most bytes first" },
+  flows: { run: traffic.flows, usage: "flows [DEVICE]", help: "connections, newest first" },
+  watch: { run: traffic.watch, usage: "watch", help: "devices, live" },
+  block: {
+    run: rules.block,
+    usage: "block DEVICE|DESTINATION",
+    help: "stop a device, or what goes to an address, prefix or domain",
+  },
+  unblock: { run: rules.unblock, usage: "unblock DEVICE|DESTINATION", help: "delete our rules that block it" },
+  rules: { run: rules.rules, usage: "rules", help: "all rules, whether they work, and what they hit" },
+  get: { run: raw.get, usage: "get PATH…", help: "read parameters" },
+  set: { run: raw.set, usage: "set PATH=VALUE…", help: "write parameters" },
+  add: { run: raw.add, usage: "add PATH [NAME=VALUE…]", help: "make a row" },
+  delete: { run: raw.remove, usage: "delete PATH…", help: "delete rows" },
+  operate: { run: raw.operate, usage: "operate COMMAND() [NAME=VALUE…]", help: "run a command" },
+  instances: { run: raw.instances, usage: "instances PATH…", help: "list rows and their keys" },
+  supported: { run: raw.supported, usage: "supported [PATH…]", help: "what the agent's model can hold" },
+  subscribe: { run: raw.subscribe, usage: "subscribe KIND PATH…", help: "print notifications as they come" },
+};
+
+/** The subcommand. `args` are what follows `ctl`. Resolves with the exit code; rejects only on a bug. */
+export function ctl(args: readonly string[], { stdout, stderr, signal }: Io): Promise<ExitCode> {
+  return runCtl(args, {
+    out: (text) => void stdout.write(text),
+    err: (text) => void stderr.write(text),
+    env: process.env,
+    signal,
+    isTerminal: (stdout as { isTTY?: boolean }).isTTY === true,
+  });
+}
+
+/** The same with all of its surroundings given. */
+export async function runCtl(args: readonly string[], io: CtlIo): Promise<ExitCode> {
+  let json = args.includes("--json");
+  try {
+    const options = parseCtl(args, io);
+    json = options.options.json === true;
+    const [word, ...rest] = options.words;
+    if (options.options.help === true) {
+      io.out(`${helpText()}\n`);
+      return Exit.Ok;
+    }
+    if (word === undefined)
+      throw new UsageError(`what shall I do? One of ${Object.keys(WORDS).join(", ")}; --help tells more`);
+    const entry = Object.hasOwn(WORDS, word) ? WORDS[word] : undefined;
+    if (entry === undefined)
+      throw new UsageError(`there is no word ${JSON.stringify(word)}; one of ${Object.keys(WORDS).join(", ")}`);
+    return await run(entry.run, rest, options, io);
+  } catch (error) {
+    return failed(error, json, io);
+  }
+}
+
+async function run(
+  word: Word,
+  args: readonly string[],
+  { options, connection }: CtlOptions,
+  io: CtlIo,
+): Promise<ExitCode> {
+  const wanted = connection();
+  const { controller } = await connectController(wanted, io.signal);
+  try {
+    return await word({ controller, controllerId: wanted.controllerId, args, options, io });
+  } finally {
+    await controller.close();
+  }
+}
+
+/** Tells what went wrong; anything else is a bug and thrown on. */
+function failed(error: unknown, json: boolean, io: CtlIo): ExitCode {
+  const [code, text, asJson] = outcomeOf(error, io.signal);
+  if (text !== "") io.err(json ? `${printJson({ Error: [asJson] })}\n` : `error: ${text}\n`);
+  return code;
+}
+
+function outcomeOf(error: unknown, signal: AbortSignal): [code: ExitCode, text: string, json: Json] {
+  const plain = (kind: string, message: string): Json => ({ Name: kind, Message: message });
+  if (error instanceof UsageError) return [Exit.Usage, error.message, plain("Usage", error.message)];
+  if (error instanceof UspError) return [Exit.Refused, errorText(error), errorJson(error)];
+  if (error instanceof MtpError) {
+    if (error.kind === "aborted" && signal.aborted) return [Exit.Ok, "", {}];
+    const code = error.kind === "address" ? Exit.Usage : Exit.Broker;
+    return [code, escapeText(error.message), plain("Broker", error.message)];
+  }
+  if (error instanceof ControllerError) {
+    const codes = { timeout: Exit.Timeout, closed: Exit.Broker, protocol: Exit.Refused } as const;
+    return [
+      codes[error.kind],
+      escapeText(error.message),
+      plain(error.kind === "timeout" ? "Timeout" : "Broker", error.message),
+    ];
+  }
+  throw error;
+}
+
+export function helpText(): string {
+  const lines = (entries: readonly (readonly [string, string])[]) => {
+    const width = Math.max(...entries.map(([left]) => left.length));
+    return entries.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`).join("\n");
+  };
+  const options = (all: {
+    readonly [name: string]: { readonly value?: string; readonly help: string; readonly default?: string };
+  }) =>
+    lines(
+      Object.entries(all).map(([name, { value, help, default: byDefault }]) => [
+        `--${name}${value === undefined ? "" : ` ${value}`}`,
+        byDefault === undefined ? help : `${help} (default ${byDefault})`,
+      ]),
+    );
+  return [
+    "spin-usp ctl [OPTION…] WORD …",
+    `\nWords\n${lines(Object.values(WORDS).map(({ usage, help }) => [usage, help] as const))}`,
+    "\nDEVICE is a MAC address, name, host name, IP address or alias.",
+    `\nOptions of words\n${options(WORD_OPTIONS)}`,
+    `\nHow to reach the agent; also in the environment, as SPIN_USP_BROKER …, or in ~/.config/spin-usp/ctl.json\n${options(CONNECTION)}`,
+    "\nExit codes: 0 done, 1 refused by the agent, 2 wrong words or options, 3 no broker, 4 no answer in time, 5 partly done",
+  ].join("\n");
+}

@@ -1,0 +1,62 @@
+/** Data-model values as JSON in the model's own names: `{"Device":[{"PhysAddress":…,"Stats":{"BytesSent":…}}]}`. */
+
+export type Json = string | number | bigint | boolean | readonly Json[] | JsonObject;
+export interface JsonObject {
+  readonly [name: string]: Json;
+}
+
+/**
+ * Nests values by their paths, below `root`, which every path starts with. Tables become arrays in the order of their
+ * instance numbers.
+ */
+export function nest(values: Iterable<readonly [path: string, value: Json]>, root = ""): JsonObject {
+  const tree: Tree = new Map();
+  for (const [path, value] of values) {
+    const parts = path.slice(root.length).split(".");
+    const name = parts.pop() as string;
+    let node = tree;
+    for (const part of parts) {
+      let child = node.get(part);
+      if (!(child instanceof Map)) node.set(part, (child = new Map()));
+      node = child;
+    }
+    if (name !== "") node.set(name, value);
+  }
+  return Object.fromEntries([...tree].map(([name, child]) => [name, unfold(child)]));
+}
+
+type Tree = Map<string, Json | Tree>;
+
+function unfold(node: Json | Tree): Json {
+  if (!(node instanceof Map)) return node;
+  const entries = [...node];
+  if (entries.length > 0 && entries.every(([name]) => /^\d+$/.test(name))) {
+    return entries.sort(([a], [b]) => Number(a) - Number(b)).map(([, child]) => unfold(child));
+  }
+  return Object.fromEntries(entries.map(([name, child]) => [name, unfold(child)]));
+}
+
+/** Like JSON.stringify with two blanks, but for numbers past 2^53, whose digits stay. `compact` gives one line. */
+export function printJson(value: Json, compact = false, indent = ""): string {
+  if (typeof value === "bigint") return value.toString();
+  if (typeof value !== "object") return JSON.stringify(value);
+  const inner = `${indent}  `;
+  const isArray = Array.isArray(value);
+  const items = isArray
+    ? value.map((item) => printJson(item as Json, compact, inner))
+    : Object.entries(value).map(
+        ([name, item]) => `${JSON.stringify(name)}:${compact ? "" : " "}${printJson(item, compact, inner)}`,
+      );
+  const [open, close] = isArray ? ["[", "]"] : ["{", "}"];
+  if (items.length === 0) return open + close;
+  return compact
+    ? `${open}${items.join(",")}${close}`
+    : `${open}\n${inner}${items.join(`,\n${inner}`)}\n${indent}${close}`;
+}
+
+/** A whole number as JSON has it: exact, whatever its size. */
+export function wholeNumber(text: string): Json {
+  if (!/^-?\d+$/.test(text)) return text;
+  const number = Number(text);
+  return Number.isSafeInteger(number) ? number : BigInt(text);
+}

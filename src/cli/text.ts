@@ -1,0 +1,70 @@
+/** Text for people: tables, amounts, times. What devices chose themselves is escaped, so that it can't act on a terminal. */
+
+export interface Column {
+  readonly title: string;
+  readonly align?: "left" | "right";
+}
+
+/** Columns as wide as their content, two blanks apart, no blanks at the ends of lines. */
+export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+  const cells = rows.map((row) => row.map(escapeText));
+  const widths = columns.map(({ title }, at) => Math.max(title.length, ...cells.map((row) => width(row[at] ?? ""))));
+  const line = (row: readonly string[]) =>
+    columns
+      .map(({ align }, at) => {
+        const cell = row[at] ?? "";
+        const pad = " ".repeat((widths[at] ?? 0) - width(cell));
+        return align === "right" ? pad + cell : cell + pad;
+      })
+      .join("  ")
+      .trimEnd();
+  return [line(columns.map(({ title }) => title)), ...cells.map(line)].join("\n");
+}
+
+function width(text: string): number {
+  return [...text].length;
+}
+
+/** Control characters, and those that reorder text, as `\u{…}`. */
+export function escapeText(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${(c.codePointAt(0) as number).toString(16)}}`);
+}
+
+/** `1.2 MB`: three digits, decimal units. */
+export function amount(value: number, unit: string): string {
+  const prefixes = ["", "k", "M", "G", "T", "P", "E"];
+  let at = 0;
+  let scaled = value;
+  while (scaled >= 999.5 && at < prefixes.length - 1) {
+    scaled /= 1000;
+    at++;
+  }
+  const digits = at === 0 || scaled >= 99.95 ? 0 : 1;
+  return `${scaled.toFixed(digits)} ${prefixes[at] ?? ""}${unit}`;
+}
+
+/** How long ago, in the greatest whole unit; `never` for TR-106's Unknown Time. */
+export function ago(dateTime: string, now: number): string {
+  const then = Date.parse(dateTime);
+  if (Number.isNaN(then) || dateTime.startsWith("0001-")) return "never";
+  const seconds = Math.max(0, Math.round((now - then) / 1000));
+  if (seconds < 5) return "now";
+  for (const [size, unit] of [
+    [86_400, "d"],
+    [3_600, "h"],
+    [60, "min"],
+  ] as const) {
+    if (seconds >= size) return `${Math.floor(seconds / size)} ${unit} ago`;
+  }
+  return `${seconds} s ago`;
+}
+
+/** `1h30m` → seconds; units s, m, h, d, w. `undefined` if it is none. */
+export function parseDuration(text: string): number | undefined {
+  if (!/^(?:\d+[smhdw])+$/.test(text)) return undefined;
+  const sizes: { readonly [unit: string]: number } = { s: 1, m: 60, h: 3_600, d: 86_400, w: 604_800 };
+  let seconds = 0;
+  for (const [, count, unit] of text.matchAll(/(\d+)([smhdw])/g))
+    seconds += Number(count) * (sizes[unit as string] as number);
+  return Number.isSafeInteger(seconds) && seconds > 0 ? seconds : undefined;
+}
