@@ -1,7 +1,11 @@
-import { retryDelay, STANDARD_RETRY } from "../../src/mtp/retry.ts";
+/** TR-369's back-off, as R-MQTT.33, R-NOT.1 and R-WS.20 share it. */
+import { retryDelay } from "../../src/usp/retry.ts";
+
+/** The defaults of TR-181's MQTT.Client. */
+const STANDARD_RETRY = { minimumMs: 5_000, multiplier: 2, maximumMs: 30_720_000 };
 
 const seconds = (attempt: number, random: number, policy = STANDARD_RETRY) =>
-  retryDelay(policy, attempt, () => random) / 1000;
+  retryDelay(policy, attempt, random) / 1000;
 
 test.each([
   [1, 5, 10],
