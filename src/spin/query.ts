@@ -2,7 +2,7 @@
  * Query(Flows) and Query(Destinations): filters, pages and rows, newest first. A page is cut by the serial number of its
  * last row; serials never change or come again, so rows that come and go between pages neither repeat nor hide others.
  */
-import { inPrefix, parseMac, parsePrefix, printAddress } from "../lib/address.ts";
+import { inPrefix, isIPv4, parseMac, parsePrefix, printAddress } from "../lib/address.ts";
 import type { Prefix } from "../lib/address.ts";
 import type { Destinations } from "./destinations.ts";
 import type { DeviceRow, DeviceTable } from "./devices.ts";
@@ -13,6 +13,7 @@ import { FlowState } from "./flow-rows.ts";
 import type { FlowRows } from "./flow-rows.ts";
 import type { Names } from "./names.ts";
 import { canonicalDomain, isUnderDomain } from "../lib/domain.ts";
+import { prefixFamily } from "./rule-values.ts";
 import { QueryError } from "./types.ts";
 import type { DestinationRow, FlowRow, QueryFilter, QueryPage } from "./types.ts";
 import type { Verdicts } from "./verdict.ts";
@@ -213,7 +214,10 @@ interface Wanted {
 function destinationFilter(text: string): Wanted["matches"] {
   if (text === "") return () => true;
   const prefix: Prefix | undefined = parsePrefix(text);
-  if (prefix) return (words, offset) => inPrefix(prefix, words, offset);
+  if (prefix) {
+    const family = prefixFamily(prefix);
+    return (words, offset) => (isIPv4(words, offset) ? 4 : 6) === family && inPrefix(prefix, words, offset);
+  }
   const domain = canonicalDomain(text);
   if (domain === undefined)
     throw new QueryError(`Destination "${text.slice(0, 60)}" is not an address, a prefix or a domain`);

@@ -1,7 +1,8 @@
 /** What the rules in force say of a device, and of a device and one destination: for the columns that show it. */
-import { inPrefix } from "../lib/address.ts";
+import { inPrefix, isIPv4 } from "../lib/address.ts";
 import { rank } from "./policy.ts";
 import { isUnderDomain } from "../lib/domain.ts";
+import { prefixFamily } from "./rule-values.ts";
 import type { Policy, PolicyRule } from "./ruleset.ts";
 
 /** One destination of a device. `names`: all under which the device knows the address. */
@@ -61,8 +62,10 @@ function covers(rule: PolicyRule, question: Question): boolean {
   if (rule.ports.length > 0 && !rule.ports.some(({ from, to }) => from <= question.port && question.port <= to))
     return false;
   if (rule.destinations === "*") return true;
+  const family = isIPv4(question.words, question.offset) ? 4 : 6;
   return (
-    rule.destinations.prefixes.some((prefix) => inPrefix(prefix, question.words, question.offset)) ||
-    rule.destinations.domains.some((domain) => question.names.some((name) => isUnderDomain(name, domain)))
+    rule.destinations.prefixes.some(
+      (prefix) => prefixFamily(prefix) === family && inPrefix(prefix, question.words, question.offset),
+    ) || rule.destinations.domains.some((domain) => question.names.some((name) => isUnderDomain(name, domain)))
   );
 }

@@ -255,7 +255,7 @@ describe("an address", () => {
           } else if (what === "end") {
             test.lease(device, text, undefined, undefined, true);
             if (leased.get(text) === device) leased.delete(text);
-          } else test.neighbour(device, text, what as "reachable");
+          } else test.neighbour(device, text, what);
           for (let host = 10; host <= 14; host++) expect(owner(test, `192.0.2.${host}`).length).toBeLessThanOrEqual(1);
           for (const row of test.spin.devices()) expect(row.ipv4Addresses.length).toBeLessThanOrEqual(3);
           for (const [held, by] of leased) {
