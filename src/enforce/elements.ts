@@ -122,7 +122,7 @@ export function fromJson(map: string, json: unknown, now: number): CountedElemen
   const schema = schemaOf(map);
   const [key, data] = schema.value !== "none" && Array.isArray(json) ? json : [json, undefined];
   const { val, expires, counter } = (key as { elem?: JsonElement }).elem ?? { val: key };
-  const parts = (val as { concat?: unknown[] }).concat ?? [val];
+  const parts = typeof val === "object" && val !== null && "concat" in val ? (val.concat as unknown[]) : [val];
   const from: FieldValue[] = [];
   const to: FieldValue[] = [];
   for (const [i, type] of schema.fields.entries()) {
@@ -292,14 +292,18 @@ function jsonValue(data: unknown): string {
 
 function jsonRange(type: FieldType, json: unknown): readonly [FieldValue, FieldValue] | undefined {
   if (typeof json === "object" && json !== null) {
-    const { range, prefix } = json as { range?: [unknown, unknown]; prefix?: { addr: string; len: number } };
+    const { range, prefix } = json as { range?: [unknown, unknown]; prefix?: { addr: unknown; len: number } };
     if (range) {
       const [from, to] = [jsonField(type, range[0]), jsonField(type, range[1])];
       return from === undefined || to === undefined ? undefined : [from, to];
     }
-    const from = prefix && jsonField(type, prefix.addr);
-    if (typeof from !== "bigint" || !prefix) return undefined;
-    return [from, from | ((1n << BigInt((type === "ipv4" ? 32 : 128) - prefix.len)) - 1n)];
+    if (!prefix) return undefined;
+    // nft also writes ranges of ports, protocols and marks as prefixes where it can.
+    const from = jsonField(type, prefix.addr);
+    if (from === undefined || typeof from === "string") return undefined;
+    const free = BigInt(8 * WIDTH[type] - prefix.len);
+    const to = BigInt(from) + (1n << free) - 1n;
+    return [from, typeof from === "bigint" ? to : Number(to)];
   }
   const value = jsonField(type, json);
   return value === undefined ? undefined : [value, value];
