@@ -71,12 +71,17 @@ export class FlowTable {
   readonly #sentAt: Float64Array;
   readonly #sentSlots: Int32Array;
   #sentCount = 0;
+  /** Rows of each device, and its flows that were counted when they began but found no room. */
+  readonly #rowsOf: Int32Array;
+  readonly #rowlessOf: Int32Array;
 
   constructor(options: FlowTableOptions) {
     this.#options = options;
     this.rows = new FlowRows(options.limit);
     this.#sentAt = new Float64Array(options.slots).fill(-1);
     this.#sentSlots = new Int32Array(options.slots);
+    this.#rowsOf = new Int32Array(options.slots);
+    this.#rowlessOf = new Int32Array(options.slots);
   }
 
   /** Rows alive, those that wait included. */
@@ -126,8 +131,8 @@ export class FlowTable {
       const at = row * 16 + deviceOffset(rows.direction[row] as number);
       if (!sameWords(rows.addresses, at, words, offset)) continue;
       this.#count(row, -1);
-      rows.device[row] = slot;
-      rows.destination[row] = -1;
+      this.#detach(row);
+      this.#attach(row, slot);
       this.#count(row, 1);
     }
   }
@@ -141,11 +146,10 @@ export class FlowTable {
       if (rows.device[row] !== slot) continue;
       if (rows.state[row] === FlowState.Live) this.#count(row, -1);
       else rows.direction[row] = Direction.Ignored;
-      rows.device[row] = -1;
-      rows.destination[row] = -1;
+      this.#detach(row);
       rows.domain[row] = "";
-      this.#waiting++;
     }
+    this.#rowlessOf[slot] = 0;
   }
 
   /** Whether the device has a living flow with the address. */
@@ -276,10 +280,8 @@ export class FlowTable {
     const direction = home.classify(columns.addresses, i * 16);
     if (direction === Direction.Ignored) return -1;
     if (!rows.hasFree) this.#makeRoom();
-    const row =
-      this.#waiting < MAX_WAITING || this.#owner(columns.addresses, i * 16, direction) >= 0
-        ? rows.take(columns, i, source, hash)
-        : -1;
+    const owner = this.#owner(columns.addresses, i * 16, direction);
+    const row = this.#mayTake(owner) ? rows.take(columns, i, source, hash) : -1;
     if (row < 0) {
       this.#creditUntracked(columns, i, direction, event);
       return -1;
@@ -436,20 +438,46 @@ export class FlowTable {
     if (rows.direction[row] === Direction.Ignored) return;
     const slot = this.#owner(rows.addresses, row * 16, rows.direction[row] as number);
     if (slot < 0) return;
-    rows.device[row] = slot;
-    this.#waiting--;
+    this.#attach(row, slot);
     const direction = rows.direction[row] as number;
     if (rows.state[row] === FlowState.Live) this.#count(row, 1);
     if (!isLocal(direction)) {
       const opened = ((rows.flags[row] as number) & RowFlag.Opened) === 0;
       rows.flags[row] = (rows.flags[row] as number) | RowFlag.Opened;
-      if (opened && deviceBegan(direction)) this.#options.counters.add(slot, Counter.FlowsOpened, 1);
+      if (opened && deviceBegan(direction)) this.#countOpened(slot, (rows.flags[row] as number) & RowFlag.NewSeen);
       this.#name(row);
       const destination = this.#destination(row);
       const { flows } = this.#options.destinations;
       if (opened) flows[destination] = (flows[destination] as number) + 1;
     }
     this.#credit(row);
+  }
+
+  /** Half of the table is room enough for any one device: the other half is for the others. */
+  #mayTake(owner: number): boolean {
+    if (owner < 0) return this.#waiting < MAX_WAITING;
+    return (this.#rowsOf[owner] as number) < this.rows.limit / 2;
+  }
+
+  #attach(row: number, slot: number): void {
+    this.rows.device[row] = slot;
+    this.#rowsOf[slot] = (this.#rowsOf[slot] as number) + 1;
+    this.#waiting--;
+  }
+
+  #detach(row: number): void {
+    const slot = this.rows.device[row] as number;
+    this.#rowsOf[slot] = (this.#rowsOf[slot] as number) - 1;
+    this.rows.device[row] = -1;
+    this.rows.destination[row] = -1;
+    this.#waiting++;
+  }
+
+  /** A flow that began without a row has been counted; one that shows itself later without its New is taken for it. */
+  #countOpened(slot: number, newSeen: number): void {
+    const rowless = this.#rowlessOf[slot] as number;
+    if (newSeen === 0 && rowless > 0) this.#rowlessOf[slot] = rowless - 1;
+    else this.#options.counters.add(slot, Counter.FlowsOpened, 1);
   }
 
   #owner(addresses: ArrayLike<number>, at: number, direction: number): number {
@@ -492,12 +520,13 @@ export class FlowTable {
     const { rows } = this;
     this.#releasedTotal++;
     if ((rows.device[row] as number) < 0) {
-      this.#waiting--;
       if (rows.direction[row] !== Direction.Ignored) this.unattributed++;
     } else if (!isLocal(rows.direction[row] as number)) {
       if (rows.domain[row] === "") this.#name(row);
       this.#options.ended.add(rows, row, rows.domain[row] as string);
     }
+    if ((rows.device[row] as number) >= 0) this.#detach(row);
+    this.#waiting--;
     rows.release(row);
   }
 
@@ -510,11 +539,17 @@ export class FlowTable {
   /** A flow that has no row counts when it ends, whole, because nothing of it was counted before. */
   #creditUntracked(columns: FlowColumns, i: number, direction: number, event: number): void {
     if (event === FlowEvent.New) this.untracked++;
-    const slot = event === FlowEvent.End ? this.#owner(columns.addresses, i * 16, direction) : -1;
+    const slot = event === FlowEvent.Counters ? -1 : this.#owner(columns.addresses, i * 16, direction);
     if (slot < 0) return;
     const { counters } = this.#options;
     const began = deviceBegan(direction);
-    if (began && !isLocal(direction)) counters.add(slot, Counter.FlowsOpened, 1);
+    if (event === FlowEvent.New) {
+      if (!began || isLocal(direction)) return;
+      this.#countOpened(slot, 1);
+      this.#rowlessOf[slot] = (this.#rowlessOf[slot] as number) + 1;
+      return;
+    }
+    if (began && !isLocal(direction)) this.#countOpened(slot, 0);
     const packets = columns.packets[i] as number;
     const bytes = columns.bytes[i] as number;
     const replyPackets = columns.replyPackets[i] as number;

@@ -178,23 +178,29 @@ describe("the table", () => {
     expect(test.device(1).stats.activeFlowCount).toBe(2);
   });
 
-  it("counts flows that find no room when they end", () => {
-    const test = new TestHome({ limits: { flows: 1024 } }).network().neighbour(1, "192.0.2.10");
-    for (let id = 0; id < 3000; id++)
-      test.flows({ event: "New", id, from: "192.0.2.10", to: "198.51.100.7", sourcePort: id });
-    expect(test.spin.capture.flowCount).toBe(1024);
-    expect(test.spin.capture.flowsUntracked).toBe(3000 - 1024);
-    for (let id = 0; id < 3000; id++)
-      test.flows({
-        event: "End",
-        id,
-        from: "192.0.2.10",
-        to: "198.51.100.7",
-        sourcePort: id,
-        counters: [1, 100, 1, 50],
-      });
-    expect(test.traffic(1)).toEqual([300_000, 150_000, 3000, 3000]);
+  it("counts flows that find no room when they begin, and their bytes when they end", () => {
+    const test = new TestHome({ limits: { flows: 2048 } }).network().neighbour(1, "192.0.2.10");
+    const flow = (id: number) => ({ id, from: "192.0.2.10", to: "198.51.100.7", sourcePort: id });
+    for (let id = 0; id < 3000; id++) test.flows({ ...flow(id), event: "New" });
     expect(test.device(1).stats.flowsOpened).toBe(3000);
+    for (let id = 0; id < 3000; id++) test.flows({ ...flow(id), counters: [1, 50, 1, 50] });
+    for (let id = 0; id < 3000; id++) test.flows({ ...flow(id), event: "End", counters: [2, 100, 1, 50] });
+    expect(test.traffic(1)).toEqual([300_000, 150_000, 6000, 3000]);
+    expect(test.device(1).stats.flowsOpened).toBe(3000);
+    expect(test.spin.capture.flowsUntracked).toBe(3000 - 1024);
+  });
+
+  it("leaves half of its room to the other devices", () => {
+    const test = new TestHome({ limits: { flows: 2048 } })
+      .network()
+      .neighbour(1, "192.0.2.10")
+      .neighbour(2, "192.0.2.20");
+    for (let id = 0; id < 3000; id++)
+      test.flows({ id, event: "New", from: "192.0.2.10", to: "198.51.100.7", sourcePort: id });
+    expect(test.spin.capture.flowCount).toBe(1024);
+    for (let id = 0; id < 1000; id++)
+      test.flows({ id, event: "New", from: "192.0.2.20", to: "198.51.100.7", sourcePort: id });
+    expect(test.device(2).stats.activeFlowCount).toBe(1000);
   });
 
   it("says Partial while a flow is offloaded", () => {

@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { newRule } from "../../src/spin/rules.ts";
 import { QueryError } from "../../src/spin/types.ts";
-import type { FlowRow } from "../../src/spin/types.ts";
 import { WritingEnforcer } from "./fake-enforcer.ts";
 import { mac, START, TestHome } from "./home.ts";
 
