@@ -227,17 +227,19 @@ export class Outbox {
     unanswered.attempts++;
     const untilExpiry = unanswered.entry.expiresAt - this.#clock.monotonic();
     const wait = retryDelay(this.#controller.notifyRetry, unanswered.attempts, this.#random());
-    unanswered.timer = setTimeout(() => this.#repeat(unanswered), Math.min(wait, untilExpiry, MAX_TIMER_MS));
+    const next = untilExpiry <= wait ? () => this.#expire(unanswered) : () => this.#repeat(unanswered);
+    unanswered.timer = setTimeout(next, Math.min(wait, untilExpiry, MAX_TIMER_MS));
     unanswered.timer.unref();
+  }
+
+  #expire({ msg }: Unanswered): void {
+    this.#counters.expired++;
+    this.#forget(msg.header?.msgId ?? "");
   }
 
   #repeat(unanswered: Unanswered): void {
     const { entry, msg } = unanswered;
-    if (entry.expiresAt <= this.#clock.monotonic()) {
-      this.#counters.expired++;
-      this.#forget(msg.header?.msgId ?? "");
-      return;
-    }
+    if (entry.expiresAt <= this.#clock.monotonic()) return this.#expire(unanswered);
     this.#arm(unanswered);
     this.#post(entry, msg);
   }

@@ -214,9 +214,12 @@ export class Subscriptions {
     this.#armEnd();
   }
 
+  /** What it had to say before it ended is said, but not repeated. */
   #unload(path: string): void {
     const gone = this.#index.remove(path);
-    if (gone) this.#outboxes.get(gone.recipient)?.drop(path);
+    const outbox = gone && this.#outboxes.get(gone.recipient);
+    outbox?.flush();
+    outbox?.drop(path);
   }
 
   /** Search expressions see what the recipient sees: a secured value never selects (R-SEC, design "Secured"). */

@@ -334,6 +334,8 @@ export class Peer {
   readonly records: CompleteRecord[] = [];
   readonly notifies: Notify[] = [];
   readonly notifyIds: string[] = [];
+  /** Answers as they came. */
+  readonly contents: { readonly msgId: string; readonly content: MsgContent }[] = [];
   /** Whether Notifies that want an answer get one. */
   answers = true;
   version = "1.4";
@@ -419,6 +421,7 @@ export class Peer {
       if (content.request.value.sendResp && this.answers) this.answer(msgId, content.request.value.subscriptionId);
       return;
     }
+    this.contents.push({ msgId, content });
     this.#waiting.get(msgId)?.(content);
     this.#waiting.delete(msgId);
   }
