@@ -5,9 +5,10 @@
 import { grown, hashWords, WordIndex } from "./word-index.ts";
 import { sameWords } from "./direction.ts";
 
-/** "In 24 h" is the last eight buckets of three hours: 21 to 24 hours. */
-const BUCKETS = 8;
-const BUCKET_MS = 3 * 60 * 60_000;
+/** "In 24 h" is the last six buckets of four hours: 20 to 24 hours. */
+const BUCKETS = 6;
+const BUCKET_MS = 4 * 60 * 60_000;
+const FIRST_ROWS = 256;
 
 export class Destinations {
   readonly #perDevice: number;
@@ -32,7 +33,7 @@ export class Destinations {
   serial = new Float64Array(0);
   /** BytesSent, BytesReceived, PacketsSent, PacketsReceived. */
   totals = new Float64Array(0);
-  flows = new Float64Array(0);
+  flows = new Uint32Array(0);
   firstSeen = new Float64Array(0);
   lastSeen = new Float64Array(0);
   recent = new Float32Array(0);
@@ -98,7 +99,7 @@ export class Destinations {
     this.recent[recent] = (this.recent[recent] as number) + bytesSent + bytesReceived;
   }
 
-  /** The second's work: every three hours the oldest bucket empties. */
+  /** The second's work: every four hours the oldest bucket empties. */
   tick(monotonicMs: number): void {
     if (monotonicMs < this.#bucketEnds) return;
     const passed = this.#bucketEnds === -Infinity ? 1 : 1 + Math.floor((monotonicMs - this.#bucketEnds) / BUCKET_MS);
@@ -185,14 +186,15 @@ export class Destinations {
 
   #grow(): void {
     const from = this.#capacity;
-    const to = Math.max(256, from * 2);
+    // By a quarter at a time: what is not used yet stays small.
+    const to = from + Math.max(FIRST_ROWS, from >> 2);
     this.words = grown(this.words, new Uint32Array(to * 4));
     this.slot = grown(this.slot, new Int16Array(to).fill(-1));
     this.protocol = grown(this.protocol, new Uint8Array(to));
     this.port = grown(this.port, new Uint16Array(to));
     this.serial = grown(this.serial, new Float64Array(to));
     this.totals = grown(this.totals, new Float64Array(to * 4));
-    this.flows = grown(this.flows, new Float64Array(to));
+    this.flows = grown(this.flows, new Uint32Array(to));
     this.firstSeen = grown(this.firstSeen, new Float64Array(to));
     this.lastSeen = grown(this.lastSeen, new Float64Array(to));
     this.recent = grown(this.recent, new Float32Array(to * BUCKETS));

@@ -444,7 +444,7 @@ export class FlowTable {
     if (!isLocal(direction)) {
       const opened = ((rows.flags[row] as number) & RowFlag.Opened) === 0;
       rows.flags[row] = (rows.flags[row] as number) | RowFlag.Opened;
-      if (opened && deviceBegan(direction)) this.#countOpened(slot, (rows.flags[row] as number) & RowFlag.NewSeen);
+      if (opened && deviceBegan(direction)) this.#countOpened(slot, (rows.flags[row]) & RowFlag.NewSeen);
       this.#name(row);
       const destination = this.#destination(row);
       const { flows } = this.#options.destinations;

@@ -41,42 +41,54 @@ export class Queries {
 
   flows(filter: QueryFilter): QueryPage<FlowRow> {
     const wanted = this.#parse(filter, "f");
-    const { rows, ended } = this.#options;
-    const found = new Newest<() => FlowRow>(wanted.limit + 1, wanted.before);
-    for (let row = 0; row < rows.capacity; row++) {
-      if (rows.state[row] === FlowState.Free || !found.admits(rows.serial[row] as number)) continue;
-      const device = rows.device[row] as number;
-      if (device < 0 || (wanted.slot !== undefined && wanted.slot !== device)) continue;
-      const direction = rows.direction[row] as number;
-      if (isLocal(direction) || !wanted.during(rows.start[row] as number, rows.seen[row] as number)) continue;
-      const peer = row * 16 + peerOffset(direction);
-      if (!wanted.matches(rows.addresses, peer, () => this.#domainOf(row, peer))) continue;
-      found.add(rows.serial[row] as number, () => this.#liveRow(row, peer));
-    }
-    for (const device of this.#devices(wanted)) {
-      const ring = ended.ring(device.slot);
-      for (let at = 0; ring && at < ring.length; at++) {
-        if (!found.admits(ring.serial[at] as number)) continue;
-        if (!wanted.during(ring.start[at] as number, ring.end[at] as number)) continue;
-        if (!wanted.matches(ring.words, at * 4, () => ring.domain[at] as string)) continue;
-        found.add(ring.serial[at] as number, () => endedRow(ring, at, device.physAddress));
-      }
-    }
-    return this.#page(found, wanted.limit, "f");
+    const found = new Newest(wanted.limit + 1, wanted.before);
+    this.#findLive(wanted, found);
+    for (const device of this.#devices(wanted)) this.#findEnded(wanted, device.slot, found);
+    return this.#page(found, wanted.limit, "f", (group, at) =>
+      group === LIVE ? this.#liveRow(at) : this.#endedRow(group, at),
+    );
   }
 
   destinations(filter: QueryFilter): QueryPage<DestinationRow> {
     const wanted = this.#parse(filter, "d");
     const { destinations } = this.#options;
-    const found = new Newest<() => DestinationRow>(wanted.limit + 1, wanted.before);
-    for (const device of this.#devices(wanted))
-      destinations.each(device.slot, (row) => {
-        if (!found.admits(destinations.serial[row] as number)) return;
-        if (!wanted.during(destinations.firstSeen[row] as number, destinations.lastSeen[row] as number)) return;
-        if (!wanted.matches(destinations.words, row * 4, () => destinations.names[row] as string)) return;
-        found.add(destinations.serial[row] as number, () => this.#destinationRow(row, device));
+    const { words, serial, firstSeen, lastSeen } = destinations;
+    const found = new Newest(wanted.limit + 1, wanted.before);
+    for (const { slot } of this.#devices(wanted))
+      destinations.each(slot, (row) => {
+        if (!found.admits(serial[row] as number)) return;
+        if (!isDuring(wanted, firstSeen[row] as number, lastSeen[row] as number)) return;
+        if (!isInPrefix(wanted, words, row * 4) || !isInDomain(wanted, destinations.names[row] as string)) return;
+        found.add(serial[row] as number, slot, row);
       });
-    return this.#page(found, wanted.limit, "d");
+    return this.#page(found, wanted.limit, "d", (slot, row) => this.#destinationRow(slot, row));
+  }
+
+  /** Walks all rows, so it makes nothing per row. */
+  #findLive(wanted: Wanted, found: Newest): void {
+    const { rows } = this.#options;
+    for (let row = 0; row < rows.capacity; row++) {
+      if (rows.state[row] === FlowState.Free || !found.admits(rows.serial[row] as number)) continue;
+      const device = rows.device[row] as number;
+      if (device < 0 || (wanted.slot !== undefined && wanted.slot !== device)) continue;
+      const direction = rows.direction[row] as number;
+      if (isLocal(direction) || !isDuring(wanted, rows.start[row] as number, rows.seen[row] as number)) continue;
+      const peer = row * 16 + peerOffset(direction);
+      if (!isInPrefix(wanted, rows.addresses, peer)) continue;
+      if (wanted.domain !== "" && !isInDomain(wanted, this.#domainOf(row, peer))) continue;
+      found.add(rows.serial[row] as number, LIVE, row);
+    }
+  }
+
+  #findEnded(wanted: Wanted, slot: number, found: Newest): void {
+    const ring = this.#options.ended.ring(slot);
+    if (!ring) return;
+    for (let at = 0; at < ring.length; at++) {
+      if (!found.admits(ring.serial[at] as number)) continue;
+      if (!isDuring(wanted, ring.start[at] as number, ring.end[at] as number)) continue;
+      if (!isInPrefix(wanted, ring.words, at * 4) || !isInDomain(wanted, ring.domain[at] as string)) continue;
+      found.add(ring.serial[at] as number, slot, at);
+    }
   }
 
   top(slot: number, count: number): { name: string; bytes: number }[] {
@@ -94,8 +106,9 @@ export class Queries {
       .slice(0, count);
   }
 
-  #liveRow(row: number, peer: number): FlowRow {
+  #liveRow(row: number): FlowRow {
     const { rows, devices } = this.#options;
+    const peer = row * 16 + peerOffset(rows.direction[row] as number);
     const began = deviceBegan(rows.direction[row] as number);
     const sent = row * 4 + (began ? 0 : 2);
     const received = row * 4 + (began ? 2 : 0);
@@ -121,8 +134,29 @@ export class Queries {
     return (rows.domain[row] as string) || names.best(rows.device[row] as number, rows.addresses, peer);
   }
 
-  #destinationRow(row: number, device: DeviceRow): DestinationRow {
-    const { destinations, names, verdicts } = this.#options;
+  #endedRow(slot: number, at: number): FlowRow {
+    const { ended, devices } = this.#options;
+    const ring = ended.ring(slot) as EndedRing;
+    const total = at * 4;
+    return {
+      Start: ring.start[at] as number,
+      End: ring.end[at] as number,
+      PhysAddress: devices.bySlot(slot)?.physAddress ?? "",
+      Initiator: ring.began[at] === 1 ? "Device" : "Peer",
+      Address: printAddress(ring.words, at * 4),
+      Port: ring.port[at] as number,
+      Protocol: ring.protocol[at] as number,
+      Domain: ring.domain[at] as string,
+      BytesSent: ring.totals[total] as number,
+      BytesReceived: ring.totals[total + 1] as number,
+      PacketsSent: ring.totals[total + 2] as number,
+      PacketsReceived: ring.totals[total + 3] as number,
+    };
+  }
+
+  #destinationRow(slot: number, row: number): DestinationRow {
+    const { destinations, names, verdicts, devices } = this.#options;
+    const device = devices.bySlot(slot) as DeviceRow;
     const at = row * 4;
     const protocol = destinations.protocol[row] as number;
     const port = destinations.port[row] as number;
@@ -157,13 +191,13 @@ export class Queries {
     return device ? [device] : [];
   }
 
-  #page<Row>(found: Newest<() => Row>, limit: number, kind: string): QueryPage<Row> {
+  #page<Row>(found: Newest, limit: number, kind: string, rowOf: (group: number, at: number) => Row): QueryPage<Row> {
     const newest = found.sorted();
     const truncated = newest.length > limit;
     if (truncated) newest.length = limit;
     const last = newest.at(-1);
     return {
-      rows: newest.map(({ item }) => item()),
+      rows: newest.map(({ group, at }) => rowOf(group, at)),
       nextCursor: truncated && last ? `${kind}.${this.#options.epoch}.${last.serial.toString(36)}` : "",
       truncated,
     };
@@ -180,8 +214,9 @@ export class Queries {
       limit,
       before: filter.cursor ? this.#parseCursor(filter.cursor, kind) : Infinity,
       slot: filter.physAddress ? this.#slotOf(filter.physAddress) : undefined,
-      during: (start, end) => end >= since && start <= until,
-      matches: destinationFilter(filter.destination ?? ""),
+      since,
+      until,
+      ...destinationFilter(filter.destination ?? ""),
     };
   }
 
@@ -207,102 +242,110 @@ interface Wanted {
   readonly before: number;
   /** `undefined`: every device; -1: none. */
   readonly slot: number | undefined;
-  readonly during: (start: number, end: number) => boolean;
-  readonly matches: (words: ArrayLike<number>, offset: number, domain: () => string) => boolean;
+  readonly since: number;
+  readonly until: number;
+  readonly prefix: Prefix | undefined;
+  readonly family: 4 | 6;
+  /** Empty: any. */
+  readonly domain: string;
 }
 
-function destinationFilter(text: string): Wanted["matches"] {
-  if (text === "") return () => true;
-  const prefix: Prefix | undefined = parsePrefix(text);
-  if (prefix) {
-    const family = prefixFamily(prefix);
-    return (words, offset) => (isIPv4(words, offset) ? 4 : 6) === family && inPrefix(prefix, words, offset);
-  }
+function destinationFilter(text: string): Pick<Wanted, "prefix" | "family" | "domain"> {
+  const any = { prefix: undefined, family: 4, domain: "" } as const;
+  if (text === "") return any;
+  const prefix = parsePrefix(text);
+  if (prefix) return { ...any, prefix, family: prefixFamily(prefix) };
   const domain = canonicalDomain(text);
   if (domain === undefined)
     throw new QueryError(`Destination "${text.slice(0, 60)}" is not an address, a prefix or a domain`);
-  return (_words, _offset, name) => isUnderDomain(name(), domain);
+  return { ...any, domain };
 }
 
-function endedRow(ring: EndedRing, at: number, physAddress: string): FlowRow {
-  return {
-    Start: ring.start[at] as number,
-    End: ring.end[at] as number,
-    PhysAddress: physAddress,
-    Initiator: ring.began[at] === 1 ? "Device" : "Peer",
-    Address: printAddress(ring.words, at * 4),
-    Port: ring.port[at] as number,
-    Protocol: ring.protocol[at] as number,
-    Domain: ring.domain[at] as string,
-    BytesSent: ring.totals[at * 4] as number,
-    BytesReceived: ring.totals[at * 4 + 1] as number,
-    PacketsSent: ring.totals[at * 4 + 2] as number,
-    PacketsReceived: ring.totals[at * 4 + 3] as number,
-  };
+function isDuring(wanted: Wanted, start: number, end: number): boolean {
+  return end >= wanted.since && start <= wanted.until;
 }
 
-/** The `room` items with the highest serials below `before`: a heap with the lowest of them on top. */
-class Newest<Item> {
-  readonly #room: number;
+function isInPrefix({ prefix, family }: Wanted, words: ArrayLike<number>, offset: number): boolean {
+  return !prefix || ((isIPv4(words, offset) ? 4 : 6) === family && inPrefix(prefix, words, offset));
+}
+
+function isInDomain({ domain }: Wanted, name: string): boolean {
+  return domain === "" || isUnderDomain(name, domain);
+}
+
+/** The group of rows in the flow table; other groups are slots of devices. */
+const LIVE = -1;
+
+/** Where the `room` rows with the highest serials below `before` stand: a heap in columns with the lowest on top. */
+class Newest {
   readonly #before: number;
-  readonly #heap: { serial: number; item: Item }[] = [];
+  readonly #serials: Float64Array;
+  readonly #groups: Int32Array;
+  readonly #places: Int32Array;
+  #length = 0;
 
   constructor(room: number, before: number) {
-    this.#room = room;
     this.#before = before;
+    this.#serials = new Float64Array(room);
+    this.#groups = new Int32Array(room);
+    this.#places = new Int32Array(room);
   }
 
-  /** Whether an item with this serial would be kept. */
+  /** Whether a row with this serial would be kept. */
   admits(serial: number): boolean {
     if (serial >= this.#before) return false;
-    return this.#heap.length < this.#room || serial > (this.#heap[0] as { serial: number }).serial;
+    return this.#length < this.#serials.length || serial > (this.#serials[0] as number);
   }
 
-  add(serial: number, item: Item): void {
-    const heap = this.#heap;
-    const entry = { serial, item };
-    if (heap.length < this.#room) {
-      heap.push(entry);
-      this.#up(heap.length - 1);
-    } else {
-      heap[0] = entry;
-      this.#down();
-    }
+  add(serial: number, group: number, place: number): void {
+    const isFull = this.#length === this.#serials.length;
+    const at = isFull ? 0 : this.#length++;
+    this.#serials[at] = serial;
+    this.#groups[at] = group;
+    this.#places[at] = place;
+    if (isFull) this.#down();
+    else this.#up(at);
   }
 
-  sorted(): { serial: number; item: Item }[] {
-    return this.#heap.sort((a, b) => b.serial - a.serial);
+  sorted(): { serial: number; group: number; at: number }[] {
+    return Array.from({ length: this.#length }, (_, index) => ({
+      serial: this.#serials[index] as number,
+      group: this.#groups[index] as number,
+      at: this.#places[index] as number,
+    })).sort((a, b) => b.serial - a.serial);
   }
 
   #up(from: number): void {
-    const heap = this.#heap;
     for (let at = from; at > 0;) {
       const parent = (at - 1) >> 1;
-      if (serialAt(heap, parent) <= serialAt(heap, at)) return;
-      swap(heap, parent, at);
+      if ((this.#serials[parent] as number) <= (this.#serials[at] as number)) return;
+      this.#swap(parent, at);
       at = parent;
     }
   }
 
   #down(): void {
-    const heap = this.#heap;
     for (let at = 0; ;) {
+      const left = 2 * at + 1;
+      const right = left + 1;
       let least = at;
-      for (const child of [2 * at + 1, 2 * at + 2])
-        if (child < heap.length && serialAt(heap, child) < serialAt(heap, least)) least = child;
+      if (left < this.#length && (this.#serials[left] as number) < (this.#serials[least] as number)) least = left;
+      if (right < this.#length && (this.#serials[right] as number) < (this.#serials[least] as number)) least = right;
       if (least === at) return;
-      swap(heap, least, at);
+      this.#swap(least, at);
       at = least;
     }
   }
+
+  #swap(a: number, b: number): void {
+    swap(this.#serials, a, b);
+    swap(this.#groups, a, b);
+    swap(this.#places, a, b);
+  }
 }
 
-function serialAt(heap: readonly { serial: number }[], at: number): number {
-  return (heap[at] as { serial: number }).serial;
-}
-
-function swap<Item>(list: Item[], a: number, b: number): void {
-  const held = list[a] as Item;
-  list[a] = list[b] as Item;
-  list[b] = held;
+function swap(column: Float64Array | Int32Array, a: number, b: number): void {
+  const held = column[a] as number;
+  column[a] = column[b] as number;
+  column[b] = held;
 }

@@ -28,6 +28,7 @@ import { Reconciler } from "./reconciler.ts";
 import { RuleBook } from "./rules.ts";
 import type { RuleHits, RuleState } from "./rules.ts";
 import type { DeviceAddress, Enforcer, Hits, HomeNetwork, Policy } from "./ruleset.ts";
+import { Sources } from "./sources.ts";
 import { loadState, saveState, STATE_DOCUMENT } from "./state.ts";
 import type { StateParts } from "./state.ts";
 import { defaultLimits } from "./types.ts";
@@ -47,6 +48,8 @@ import type {
   SpinStatus,
 } from "./types.ts";
 import { Verdicts } from "./verdict.ts";
+import { captureOf, summaryOf } from "./views.ts";
+import type { EventCounts } from "./views.ts";
 
 const TICK_MS = 1000;
 const SWEEP_TICKS = 30;
@@ -110,16 +113,13 @@ export class Spin implements Home {
   readonly #deviceHits = new Map<number, { packets: number; bytes: number }>();
   #harvesting: Promise<void> | undefined;
 
-  #enabled = true;
-  #sourceControl: AbortController | undefined;
+  readonly #sources: Sources;
   #running = false;
   #status: SpinStatus = "Starting";
   #statusReason = "";
   #accuracy: CounterAccuracy = "Exact";
   #lostAt = -Infinity;
-  #eventsReceived = 0;
-  #eventsLost = 0;
-  #dnsAnswers = 0;
+  readonly #events: EventCounts = { received: 0, lost: 0, dnsAnswers: 0 };
   #network: Extract<Observation, { kind: "network" }> | undefined;
 
   #tickedAt = -Infinity;
@@ -178,6 +178,9 @@ export class Spin implements Home {
       devices: this.#devices,
       conflict: (address, owner, claimant) => this.#notify({ kind: "address-conflict", address, owner, claimant }),
     });
+    this.#sources = new Sources(options.sources ?? [], this.#log, (observation, index) => {
+      this.#observe(observation, index);
+    });
     this.#reconciler = options.enforcer && this.#reconcilerOf(options.enforcer);
     this.#answers = new Answers({
       clock,
@@ -198,8 +201,14 @@ export class Spin implements Home {
       verdicts: () => this.#verdicts,
       epoch: randomBytes(4).readUInt32BE().toString(36),
     });
-    this.summary = this.#summaryView();
-    this.capture = this.#captureView();
+    this.summary = summaryOf(this.#counters, this.#devices);
+    this.capture = captureOf({
+      sources: options.sources ?? [],
+      devices: this.#devices,
+      flows: this.#flows,
+      neighbourhood: this.#neighbourhood,
+      events: this.#events,
+    });
 
     const state = loadState(options.store?.load(STATE_DOCUMENT), this.#stateParts());
     this.#savedHits = state.hits;
@@ -223,7 +232,8 @@ export class Spin implements Home {
     const guard = this.#reconciler?.run(work.signal);
     const timer = setInterval(() => this.#tickIfDue(), TICK_MS);
     try {
-      await this.#runSources(work.signal);
+      this.#updateStatus();
+      await this.#sources.run(work.signal);
     } finally {
       clearInterval(timer);
       signal.removeEventListener("abort", stop);
@@ -235,14 +245,11 @@ export class Spin implements Home {
   }
 
   get enabled(): boolean {
-    return this.#enabled;
+    return this.#sources.enabled;
   }
 
   setEnabled(enabled: boolean): void {
-    if (enabled === this.#enabled) return;
-    this.#enabled = enabled;
-    // Ends the sources; the loop in #runSources starts them again when there is cause to.
-    this.#sourceControl?.abort();
+    this.#sources.setEnabled(enabled);
     this.#updateStatus();
   }
 
@@ -255,7 +262,7 @@ export class Spin implements Home {
     this.#tickIfDue();
     switch (observation.kind) {
       case "flows":
-        this.#eventsReceived += observation.columns.length;
+        this.#events.received += observation.columns.length;
         this.#flows.apply(observation.columns, source);
         break;
       case "dumped":
@@ -265,7 +272,7 @@ export class Spin implements Home {
         this.#answers.asked(observation, this.#counters);
         break;
       case "answer":
-        this.#dnsAnswers++;
+        this.#events.dnsAnswers++;
         this.#answers.answered(observation);
         break;
       case "neighbour":
@@ -278,41 +285,12 @@ export class Spin implements Home {
         this.#networkSeen(observation);
         break;
       case "loss":
-        this.#eventsLost += observation.lost;
+        this.#events.lost += observation.lost;
         this.#lostAt = this.#clock.monotonic();
         this.#updateAccuracy();
         break;
     }
     if (this.#devices.dirty && this.#rowsDirtySince === Infinity) this.#rowsDirtySince = this.#clock.monotonic();
-  }
-
-  /** Runs the sources while enabled; returns at the signal, or when all of them have come to their end. */
-  async #runSources(signal: AbortSignal): Promise<void> {
-    const sources = this.#options.sources ?? [];
-    while (!signal.aborted) {
-      const control = (this.#sourceControl = new AbortController());
-      const stop = () => control.abort();
-      signal.addEventListener("abort", stop, { once: true });
-      this.#updateStatus();
-      if (this.#enabled && sources.length > 0) {
-        await Promise.all(sources.map((source, index) => this.#runSource(source, index, control.signal)));
-        signal.removeEventListener("abort", stop);
-        if (!control.signal.aborted) return;
-      } else {
-        await aborted(control.signal);
-        signal.removeEventListener("abort", stop);
-      }
-    }
-  }
-
-  async #runSource(source: Source, index: number, signal: AbortSignal): Promise<void> {
-    try {
-      await source.run(signal, (observation) => {
-        if (!signal.aborted) this.#observe(observation, index);
-      });
-    } catch (error) {
-      this.#log.error(`source ${source.name} failed and stays off`, error);
-    }
   }
 
   /** The last work: what has ended goes to the past, hits are fetched, everything is saved. */
@@ -636,7 +614,7 @@ export class Spin implements Home {
   }
 
   #condition(): [SpinStatus, string] {
-    if (!this.#enabled) return ["Disabled", "Enable is false."];
+    if (!this.#sources.enabled) return ["Disabled", "Enable is false."];
     const parts = (this.#options.sources ?? []).map(({ name, health }) => ({ name, health }));
     if (this.#options.enforcer) parts.push({ name: "enforcer", health: this.#options.enforcer.health });
     const trouble = parts.filter(({ health }) => health.status === "Error" || health.status === "Degraded");
@@ -649,67 +627,6 @@ export class Spin implements Home {
     const starting = parts.find(({ health }) => health.status === "Starting");
     if (starting) return ["Starting", `${starting.name} is starting.`];
     return ["Running", ""];
-  }
-
-  #summaryView(): HomeSummary {
-    const counters = this.#counters;
-    const devices = this.#devices;
-    const { home } = counters;
-    return {
-      get deviceCount() {
-        return devices.size;
-      },
-      get activeDeviceCount() {
-        return devices.activeCount;
-      },
-      get blockedDeviceCount() {
-        return devices.blockedCount;
-      },
-      get bytesSent() {
-        return counters.get(home, Counter.BytesSent);
-      },
-      get bytesReceived() {
-        return counters.get(home, Counter.BytesReceived);
-      },
-      get packetsSent() {
-        return counters.get(home, Counter.PacketsSent);
-      },
-      get packetsReceived() {
-        return counters.get(home, Counter.PacketsReceived);
-      },
-      get activeFlowCount() {
-        return counters.activeFlows(home);
-      },
-      get dnsQueryCount() {
-        return counters.get(home, Counter.DnsQueries);
-      },
-      get blockedPackets() {
-        return counters.get(home, Counter.BlockedPackets);
-      },
-      get blockedBytes() {
-        return counters.get(home, Counter.BlockedBytes);
-      },
-    };
-  }
-
-  #captureView(): CaptureFigures {
-    const sources = this.#options.sources ?? [];
-    const sum = (of: "lost" | "resyncs" | "decodeErrors") =>
-      sources.reduce((total, { health }) => total + health[of], 0);
-    const view = (read: () => number) => ({ get: read, enumerable: true });
-    return Object.defineProperties({} as CaptureFigures, {
-      flowCount: view(() => this.#flows.live),
-      eventsReceived: view(() => this.#eventsReceived),
-      eventsLost: view(() => Math.max(this.#eventsLost, sum("lost"))),
-      resyncs: view(() => sum("resyncs")),
-      dnsAnswers: view(() => this.#dnsAnswers),
-      decodeErrors: view(() => sum("decodeErrors")),
-      devicesEvicted: view(() => this.#devices.evicted),
-      devicesRefused: view(() => this.#devices.refused),
-      addressConflicts: view(() => this.#neighbourhood.conflicts),
-      flowsUntracked: view(() => this.#flows.untracked),
-      flowsUnattributed: view(() => this.#flows.unattributed),
-    });
   }
 }
 
@@ -726,13 +643,6 @@ function sameNetwork(
     String(a.lanPrefixes) === String(b.lanPrefixes) &&
     String(a.gatewayAddresses) === String(b.gatewayAddresses)
   );
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }
 
 /** Waits for a promise, but not longer; it goes on by itself. */
