@@ -10,8 +10,7 @@ import type { Element } from "./elements.ts";
 import { addLines } from "./nft-transport.ts";
 
 const HEADER =
-  "# Elements of the table of spin-usp, for its boot script. Written by the agent whenever rules change.\n" +
-  "# Made for version 1 of the ruleset.\n";
+  "# Elements of the table of spin-usp, for its boot script. Written by the agent whenever rules change.\n";
 const GATHER_MS = 100;
 /** Addresses come and go all the time: what only they changed waits longer. */
 const ADDRESSES_MS = 60_000;
@@ -53,7 +52,9 @@ export class SavedElements {
   }
 
   async #write(): Promise<void> {
-    const text = HEADER + addLines(this.#elements(), this.#now());
+    // The version is the ruleset's own.
+    const elements = this.#elements().filter(({ map }) => map !== "version");
+    const text = HEADER + addLines(elements, this.#now());
     if (text === this.#last) return;
     try {
       await replaceFile(this.#path, text);

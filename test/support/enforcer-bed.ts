@@ -11,12 +11,12 @@ import type { Log } from "../../src/lib/log.ts";
 import { NetfilterHelper } from "../../src/netlink/helper.ts";
 import type { HomeNetwork } from "../../src/spin/ruleset.ts";
 import type { EnforcerBed, Outcome } from "../contracts/enforcer.ts";
+import { buildHelper } from "../netlink/helper-fixture.ts";
 import { GATEWAY, type HomeDevice } from "./home-device.ts";
 import { Home } from "./home.ts";
 import { ended } from "./namespace.ts";
 
 export const RULESET_FILE = resolve("src/enforce/spin.nft");
-const HELPER = resolve("build/spin-usp-helper");
 
 export type Backend = "nft" | "helper";
 
@@ -72,7 +72,7 @@ export async function kernelBed(
     let transport: NftablesOptions["transport"];
     if (backend === "nft") transport = new NftTransport({ rulesetFile: RULESET_FILE, prefix });
     else {
-      const helper = new NetfilterHelper({ command: [...prefix, HELPER], rulesetFile: RULESET_FILE, log });
+      const helper = new NetfilterHelper({ command: [...prefix, buildHelper()], rulesetFile: RULESET_FILE, log });
       running.push(helper.run(stop.signal));
       const reason = await helper.usable();
       if (reason !== undefined) throw new Error(`helper: ${reason}`);
@@ -106,7 +106,10 @@ export async function kernelBed(
     now: () => Date.now(),
     async ask({ mac }, way, address, port) {
       const device = deviceOf(mac);
-      if (way === "icmp") return (await device.ping(address, { count: 1 })) > 0 ? "answered" : "silent";
+      if (way === "icmp") {
+        const { stdout } = await device.exec("ping", "-c", "1", "-W", "0.3", "-q", address);
+        return stdout.includes(" 1 received") ? "answered" : "silent";
+      }
       if (way === "udp") {
         const { received } = await device.udp(address, { waitMs: 150, ...(port === undefined ? {} : { port }) });
         return received > 0 ? "answered" : "silent";
@@ -116,7 +119,7 @@ export async function kernelBed(
       return outcome;
     },
     async askedBy({ mac }, peer) {
-      const args = ["-6", "-c", "1", "-W", "1", "-q", "-I", peer, deviceOf(mac).ipv6];
+      const args = ["-6", "-c", "1", "-W", "0.3", "-q", "-I", peer, deviceOf(mac).ipv6];
       const { stdout } = await home.exec(home.internet, "ping", args, { mayFail: true });
       return stdout.includes(" 1 received") ? "answered" : "silent";
     },
@@ -148,6 +151,3 @@ export async function kernelBed(
     },
   };
 }
-
-/** The helper's program, for those who need its path. */
-export { HELPER };
