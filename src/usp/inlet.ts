@@ -182,8 +182,9 @@ export class Inlet {
     if (connection.peer !== undefined && connection.peer !== fromId) return undefined;
     const controller = controllers.known(fromId);
     if (!controller) return undefined;
+    if (!connection.hasAddresses) return { connection, controller, to: undefined };
     const to = replyTo ?? outlet.routeOn(connection, controller)?.to;
-    if (to === undefined && connection.hasAddresses) return undefined;
+    if (to === undefined) return undefined;
     return { connection, controller, to };
   }
 

@@ -1,0 +1,170 @@
+import {
+  addController,
+  addRow,
+  buildWorld,
+  get,
+  Network,
+  operation,
+  Peer,
+  setParams,
+  settle,
+  until,
+  type World,
+} from "./support.ts";
+
+let world: World;
+afterEach(() => world.stop());
+
+const kinds = (peer: Peer) => peer.records.map(({ recordType }) => recordType.$case);
+const status = () => world.mtpStates.of("Device.LocalAgent.MTP.1");
+
+describe("a connection", () => {
+  it("begins with the Connect Record to every enabled controller it leads to (R-MTP.6, R-MTP.8)", async () => {
+    world = await buildWorld({
+      before: ({ tree }) => {
+        addController(tree, "self::second", "");
+        addController(tree, "self::off", "", { Enable: "false" });
+      },
+    });
+    const second = new Peer(world.network, "self::second");
+    await until(() => world.admin.records.length === 1);
+    expect(world.network.published.map(({ options }) => options.to)).toEqual(["to/self::admin", "to/self::second"]);
+    expect(world.admin.records[0]).toMatchObject({
+      version: "1.4",
+      fromId: "os::0005CA-agent",
+      toId: "self::admin",
+      recordType: { $case: "mqttConnect", value: { version: 1, subscribedTopic: "agent" } },
+    });
+    expect(second.records).toEqual([]);
+    expect(status()).toMatchObject({ status: "Up", reason: "" });
+  });
+
+  it("is made again when it breaks, with the Connect Record again", async () => {
+    world = await buildWorld();
+    world.network.cut();
+    await until(() => kinds(world.admin).length === 2);
+    expect(kinds(world.admin)).toEqual(["mqttConnect", "mqttConnect"]);
+    expect(Object.keys(await world.admin.get("Device.House.Size"))).toHaveLength(1);
+  });
+
+  it("is tried until it stands, and its state says why it does not", async () => {
+    world = await buildWorld({ isStarted: false });
+    world.network.isDown = true;
+    await world.start();
+    await until(() => world.network.connects > 3);
+    expect(status()).toMatchObject({ status: "Error", reason: "unreachable" });
+    expect(world.tree.text(world.tree.at("Device.LocalAgent.MTP.1.")!, "Status")).toBe("Error");
+    world.network.isDown = false;
+    await until(() => status().status === "Up");
+  });
+
+  it("ends with Disconnect when its row is disabled, and comes back with it", async () => {
+    world = await buildWorld();
+    await until(() => kinds(world.admin).length === 1);
+    setParams(world.tree, "Device.LocalAgent.MTP.1.", { Enable: "false" });
+    await until(() => kinds(world.admin).length === 2);
+    expect(kinds(world.admin)).toEqual(["mqttConnect", "disconnect"]);
+    await settle();
+    expect(status().status).toBe("Down");
+    const { connects } = world.network;
+    setParams(world.tree, "Device.LocalAgent.MTP.1.", { Enable: "true" });
+    await until(() => kinds(world.admin).length === 3);
+    expect(world.network.connects).toBe(connects + 1);
+  });
+
+  it("is made anew by ForceReconnect and by a change of its row, not by a change of state", async () => {
+    world = await buildWorld();
+    await until(() => kinds(world.admin).length === 1);
+    world.agent.reconnect("Device.LocalAgent.MTP.1");
+    await until(() => kinds(world.admin).length === 3);
+    setParams(world.tree, "Device.LocalAgent.MTP.1.MQTT.", { ResponseTopicConfigured: "x", PublishQoS: "0" });
+    await until(() => kinds(world.admin).length === 5);
+    await settle();
+    expect(kinds(world.admin)).toEqual(["mqttConnect", "disconnect", "mqttConnect", "disconnect", "mqttConnect"]);
+    expect(world.network.connects).toBe(3);
+  });
+
+  it("introduces the agent to a controller that is added later", async () => {
+    world = await buildWorld();
+    const late = world.peer("self::late");
+    await until(() => late.records.length === 1);
+    expect(kinds(late)).toEqual(["mqttConnect"]);
+  });
+
+  it("does not read on while what was answered is not taken", async () => {
+    world = await buildWorld({ limits: { outstandingBytes: 1_000 } });
+    await until(() => kinds(world.admin).length === 1);
+    let open: () => void = () => undefined;
+    world.network.gate = new Promise((resolve) => (open = resolve));
+    const answers = Array.from({ length: 50 }, () => world.admin.ask(get(["Device.LocalAgent."])));
+    await settle();
+    expect(world.agent.counters.requests).toBeLessThan(10);
+    world.network.gate = undefined;
+    open();
+    await Promise.all(answers);
+  });
+
+  it("is left in order when the agent stops in the middle of work", async () => {
+    world = await buildWorld();
+    const slow = world.admin.ask(operation("Device.House.Wait()", { Ms: "60000" }));
+    await slow;
+    await world.stop();
+    expect(kinds(world.admin).at(-1)).toBe("disconnect");
+    expect(world.requests.size).toBe(0);
+  });
+});
+
+describe("a link that a peer opened", () => {
+  it("leads to the controller at its other end, by having no addresses, and to no other", async () => {
+    world = await buildWorld();
+    addController(world.tree, "self::local", world.roleAdmin);
+    const network = new Network();
+    const local = new Peer(network, "self::local");
+    network.listeners.clear();
+    const heard: string[] = [];
+    network.listeners.add((_, { to }) => heard.push(to ?? "no address"));
+    const connected = await network.connect();
+    const stop = new AbortController();
+    const serving = world.agent.serve(
+      "Device.LocalAgent.MTP.2",
+      { ...connected, connectRecord: { $case: "udsConnect", value: {} }, peer: "self::local" },
+      "UDS",
+      stop.signal,
+    );
+    await until(() => heard.length === 1);
+    void local.ask(get(["Device.House.Size"]));
+    await until(() => heard.length === 2);
+    new Peer(network, "self::admin").send(new Uint8Array(3));
+    void new Peer(network, "self::admin").ask(get(["Device.House.Size"]));
+    await settle();
+    expect(heard).toEqual(["no address", "no address"]);
+    stop.abort();
+    await serving;
+    expect(heard).toHaveLength(3);
+  });
+});
+
+describe("an MTP row whose settings make no connection", () => {
+  it("says so, and connects when they do", async () => {
+    let isReady = false;
+    const network = new Network();
+    world = await buildWorld({
+      isStarted: false,
+      mtp: () =>
+        isReady
+          ? {
+              protocol: "MQTT",
+              retry: { minimumMs: 5, multiplier: 2, maximumMs: 50 },
+              watches: [],
+              connect: () => network.connect(),
+            }
+          : undefined,
+    });
+    world.network.connects = 1; // it is the other network that connects
+    await world.start();
+    await until(() => status().status === "Error");
+    isReady = true;
+    addRow(world.tree, "Device.MQTT.Client.", { Name: "broker" });
+    await until(() => network.connects === 1);
+  });
+});
