@@ -327,7 +327,7 @@ export class DeviceRow implements HomeDevice {
     return (this.#ipv6 ??= this.#options.owners.list(this.slot, 6));
   }
   get lastSeen(): number {
-    return this.#frozenLastSeen ?? this.#table.lastSeen(this.slot);
+    return this.#frozenLastSeen ?? Math.floor(this.#table.lastSeen(this.slot));
   }
 
   get frozen(): boolean {

@@ -209,9 +209,13 @@ export class FlowTable {
       if (row < 0) return;
     }
     // A dump's row from before this life is its predecessor's; what it is not, the next dump will tell.
-    if (event === FlowEvent.Counters && (columns.time[i] as number) < (rows.start[row] as number)) return;
+    const early = (rows.start[row] as number) - (columns.time[i] as number);
+    if (event === FlowEvent.Counters && early > 0 && early < LATE_MS) return;
     this.#read(row, columns, i);
-    if (event === FlowEvent.End) this.#end(row);
+    if (event !== FlowEvent.End) return;
+    // Dumps are stamped when they are read, ends by the kernel: the flow's own end tells what comes after it.
+    rows.seen[row] = columns.time[i] as number;
+    this.#end(row);
   }
 
   /** Whether an observation of an ended flow is an old one. */
@@ -304,7 +308,7 @@ export class FlowTable {
     const { rows } = this;
     const time = columns.time[i] as number;
     const at = row * 4;
-    const comparison = this.#compare(row, columns, i);
+    const comparison = isSilent(columns, i) ? Comparison.Equal : this.#compare(row, columns, i);
     if (comparison === Comparison.Lower) {
       if (time <= (rows.seen[row] as number)) return;
       // What was owed stays owed: credited is in terms of `last`, which starts again.
@@ -444,7 +448,7 @@ export class FlowTable {
     if (!isLocal(direction)) {
       const opened = ((rows.flags[row] as number) & RowFlag.Opened) === 0;
       rows.flags[row] = (rows.flags[row] as number) | RowFlag.Opened;
-      if (opened && deviceBegan(direction)) this.#countOpened(slot, (rows.flags[row]) & RowFlag.NewSeen);
+      if (opened && deviceBegan(direction)) this.#countOpened(slot, rows.flags[row] & RowFlag.NewSeen);
       this.#name(row);
       const destination = this.#destination(row);
       const { flows } = this.#options.destinations;
@@ -575,6 +579,13 @@ export class FlowTable {
     }
     this.#sentCount = 0;
   }
+}
+
+/** Conntrack says nothing of counters in updates, nor where accounting was off: that is no reading of zero. */
+function isSilent(columns: FlowColumns, i: number): boolean {
+  return (
+    columns.packets[i] === 0 && columns.bytes[i] === 0 && columns.replyPackets[i] === 0 && columns.replyBytes[i] === 0
+  );
 }
 
 const Comparison = { Lower: -1, Equal: 0, Higher: 1 } as const;

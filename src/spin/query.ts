@@ -113,8 +113,8 @@ export class Queries {
     const sent = row * 4 + (began ? 0 : 2);
     const received = row * 4 + (began ? 2 : 0);
     return {
-      Start: rows.start[row] as number,
-      End: rows.state[row] === FlowState.Ended ? (rows.seen[row] as number) : 0,
+      Start: Math.floor(rows.start[row] as number),
+      End: rows.state[row] === FlowState.Ended ? Math.floor(rows.seen[row] as number) : 0,
       PhysAddress: devices.bySlot(rows.device[row] as number)?.physAddress ?? "",
       Initiator: began ? "Device" : "Peer",
       Address: printAddress(rows.addresses, peer),
@@ -139,8 +139,8 @@ export class Queries {
     const ring = ended.ring(slot) as EndedRing;
     const total = at * 4;
     return {
-      Start: ring.start[at] as number,
-      End: ring.end[at] as number,
+      Start: Math.floor(ring.start[at] as number),
+      End: Math.floor(ring.end[at] as number),
       PhysAddress: devices.bySlot(slot)?.physAddress ?? "",
       Initiator: ring.began[at] === 1 ? "Device" : "Peer",
       Address: printAddress(ring.words, at * 4),
@@ -171,8 +171,8 @@ export class Queries {
       PacketsSent: destinations.totals[at + 2] as number,
       PacketsReceived: destinations.totals[at + 3] as number,
       Flows: destinations.flows[row] as number,
-      FirstSeen: destinations.firstSeen[row] as number,
-      LastSeen: destinations.lastSeen[row] as number,
+      FirstSeen: Math.floor(destinations.firstSeen[row] as number),
+      LastSeen: Math.floor(destinations.lastSeen[row] as number),
       Blocked: verdicts().blocks({
         mac: device.mac,
         words: destinations.words,

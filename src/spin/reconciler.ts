@@ -100,10 +100,15 @@ export class Reconciler {
     }
   }
 
-  /** Resolves when everything asked for until now is in force; while the network is unknown, nothing can be. */
+  /** Resolves when everything asked for until now is in force: not before the home is known. */
   settled(): Promise<void> {
-    if (!this.#network || this.#closed || !this.#isBehind()) return Promise.resolve();
+    if (this.#closed || !this.#isBehind()) return Promise.resolve();
     return new Promise((resolve) => this.#settled.push(resolve));
+  }
+
+  /** Whether the home is known, so that it is worth waiting. */
+  get canSettle(): boolean {
+    return this.#network !== undefined;
   }
 
   /** Applies again whenever somebody else took the rules away, until the signal. */
@@ -148,7 +153,7 @@ export class Reconciler {
       this.#pump = this.#work().finally(() => {
         this.#pump = undefined;
         if (!this.#closed && !this.#retry && (this.#needsStart || (this.#started && this.#policyIsOld))) this.#wake();
-        else if (!this.#retry) for (const resolve of this.#settled.splice(0)) resolve();
+        else if (!this.#isBehind()) for (const resolve of this.#settled.splice(0)) resolve();
       });
     });
   }

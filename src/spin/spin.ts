@@ -296,7 +296,7 @@ export class Spin implements Home {
   /** The last work: what has ended goes to the past, hits are fetched, everything is saved. */
   async #finish(): Promise<void> {
     this.tick();
-    await within(STOP_PATIENCE_MS, this.settled());
+    if (this.#reconciler?.canSettle === true) await within(STOP_PATIENCE_MS, this.settled());
     await within(STOP_PATIENCE_MS, this.harvest());
     await this.save().catch((error: unknown) => this.#log.error("the counters were not saved", error));
     await this.#reconciler?.close().catch((error: unknown) => this.#log.warn("the enforcer did not close", error));

@@ -247,7 +247,7 @@ export interface Home {
   tick(): void;
   /** Asks the enforcer for hits now and resolves when rules and devices show them. */
   harvest(): Promise<void>;
-  /** Resolves when the enforcer has the newest policy and addresses. */
+  /** Resolves when the enforcer has the newest policy and addresses; not before the home's network is known. */
   settled(): Promise<void>;
   /** Writes counters and devices now. */
   save(): Promise<void>;

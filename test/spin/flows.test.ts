@@ -121,6 +121,37 @@ describe("what a device is credited with", () => {
     expect(test.traffic(1)).toEqual([1070, 1080, 11, 12]);
   });
 
+  it("is no less for an update that says nothing of counters", () => {
+    const flow = { from: "192.0.2.10", to: "198.51.100.7" };
+    const test = home().flows({ ...flow, counters: [10, 1000, 10, 1000] });
+    test.after(1000).flows({ ...flow, flags: 1 });
+    test.after(1000).flows({ ...flow, counters: [11, 1100, 10, 1000] });
+    test.after(1000).flows({ ...flow, event: "End" });
+    expect(test.traffic(1)).toEqual([1100, 1000, 11, 10]);
+  });
+
+  it("is right when the clock is set back by an hour", () => {
+    const flow = { from: "192.0.2.10", to: "198.51.100.7" };
+    const test = home().flows({ ...flow, event: "New" });
+    const hourAgo = test.clock.now() - 3_600_000;
+    test.flows({ ...flow, counters: [10, 1000, 10, 1000], time: hourAgo + 5000 });
+    expect(test.traffic(1)).toEqual([1000, 1000, 10, 10]);
+  });
+
+  it("tells lives apart by the kernel's stamps though dumps are stamped later", () => {
+    const flow = { from: "192.0.2.10", to: "198.51.100.7" };
+    const test = home();
+    const at = test.clock.now();
+    test.flows({ ...flow, event: "New", time: at }, { ...flow, counters: [1, 100, 0, 0], time: at + 50 });
+    test.flows({ ...flow, event: "End", counters: [1, 100, 0, 0], time: at + 20.25 });
+    test.flows(
+      { ...flow, event: "New", time: at + 20.5 },
+      { ...flow, event: "End", counters: [1, 70, 0, 0], time: at + 21 },
+    );
+    expect(test.traffic(1)).toEqual([170, 0, 2, 0]);
+    expect(test.device(1).stats.flowsOpened).toBe(2);
+  });
+
   it("goes on for a flow that a dump had missed", () => {
     const flow = { from: "192.0.2.10", to: "198.51.100.7" };
     const test = home()

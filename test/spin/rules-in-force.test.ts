@@ -26,10 +26,12 @@ describe("the enforcer", () => {
     const test = new TestHome({ enforcer });
     test.spin.rules.put(block({ id: 4, macs: [mac(1)], destinations: "*" }));
     test.neighbour(1, "192.0.2.10");
-    await test.spin.settled();
-    expect(enforcer.take()).toEqual([]);
+    let isSettled = false;
+    const settled = test.spin.settled().then(() => (isSettled = true));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([enforcer.take(), isSettled]).toEqual([[], false]);
     test.network();
-    await test.spin.settled();
+    await settled;
     expect(enforcer.take()).toEqual(["start 192.0.2.0/24 2001:db8:1::/64", "+ 01 192.0.2.10", "apply 4", "cut 01 *"]);
     expect([test.spin.rules.state(4).status, test.device(1).blocked, test.spin.summary.blockedDeviceCount]).toEqual([
       "Enabled",
