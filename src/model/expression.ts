@@ -24,7 +24,7 @@ export type Expression = readonly Comparison[];
 
 export const MAX_COMPARISONS = 16;
 
-const COMPARISON = /^\s*([A-Za-z_][A-Za-z0-9_.#*+]*)\s*(==|!=|~=|<=|>=|<|>)\s*(?:"([^"]*)"|([^"\s&]+))\s*$/;
+const COMPARISON = /^\s*([A-Za-z_][A-Za-z0-9_.#*+]*)\s*(==|!=|~=|<=|>=|<|>)\s*(?:"([^"]*)"|([^"\s&|=<>!~[\]]+))\s*$/;
 const STEP = /^([A-Za-z_][A-Za-z0-9_]*)(?:(?:#([1-9]\d{0,5}|\*))?(\+))?$/;
 
 /** Parses what stands between the brackets. @throws UspError 7008 */
