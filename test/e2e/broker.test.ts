@@ -9,7 +9,7 @@ import { type Scene, scene, sceneMissing } from "../support/scene.ts";
 describeUnless(sceneMissing(), "a broker that goes away", () => {
   let s: Scene;
   beforeAll(async () => {
-    s = await scene({ devices: 3 });
+    s = await scene({ devices: 3, agent: { keepAlive: 2 } });
     const subscribe = (id: string, type: string, references: string, retry: boolean) =>
       s.operator.connection.add("Device.LocalAgent.Subscription.", {
         Enable: "true",
@@ -64,7 +64,9 @@ describeUnless(sceneMissing(), "a broker that goes away", () => {
     const before = notified("devices").length;
     await s.home.cut();
     await s.home.device(2).forgeMacs(1, 1, 7002);
-    await pause(4000);
+    // Longer than the keep-alive and its answer: both ends give the connection up.
+    await pause(10_000);
+    expect(s.agent.log).toMatch(/mqtt.*(ping|keep|timeout|closed|lost|gone)/i);
     await s.home.mend();
     await s.operator.ready(120_000);
     await eventually(

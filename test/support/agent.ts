@@ -17,6 +17,8 @@ export interface AgentOptions {
   readonly namespace?: string;
   /** Default "5.0". */
   readonly mqttVersion?: "5.0" | "3.1.1";
+  /** Seconds between MQTT keep-alives; default the product's own. */
+  readonly keepAlive?: number;
   /** Role of the controller that the tests are. */
   readonly role?: string;
   /** Default helper; `none` leaves the kernel alone. */
@@ -72,6 +74,7 @@ export async function writeConfig(options: AgentOptions): Promise<string> {
         // The broker of the test home speaks plain MQTT over its own wire.
         tls: "0",
         allow_plaintext: "1",
+        ...(options.keepAlive === undefined ? {} : { keepalive: String(options.keepAlive) }),
       },
     },
     {
