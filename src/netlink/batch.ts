@@ -1,5 +1,5 @@
 /** An nfnetlink batch (linux/nfnetlink.h): the messages between BATCH_BEGIN and BATCH_END are one transaction. */
-import { Family, MessageFlag, MessageWriter, Subsystem } from "./messages.ts";
+import { Family, HEADER_BYTES, MessageFlag, MessageWriter, Subsystem } from "./messages.ts";
 
 const NFNL_MSG_BATCH_BEGIN = 0x10;
 const NFNL_MSG_BATCH_END = 0x11;
@@ -8,11 +8,14 @@ const NFNL_MSG_BATCH_END = 0x11;
 export function batch(messages: readonly Uint8Array[]): Buffer {
   const control = (type: number) =>
     new MessageWriter().begin(type, MessageFlag.Request, Family.Unspecified, Subsystem.Nftables).message();
-  const whole = Buffer.concat([control(NFNL_MSG_BATCH_BEGIN), ...messages, control(NFNL_MSG_BATCH_END)]);
+  const parts = [control(NFNL_MSG_BATCH_BEGIN), ...messages, control(NFNL_MSG_BATCH_END)];
+  const whole = Buffer.concat(parts);
   let at = 0;
-  for (let index = -1; at < whole.length; index++) {
-    whole.writeInt32LE(index, at + 8);
-    at += whole.readUInt32LE(at);
+  for (const [i, part] of parts.entries()) {
+    if (part.length < HEADER_BYTES)
+      throw new RangeError(`message ${i - 1} of ${part.length} bytes is no netlink message`);
+    whole.writeInt32LE(i - 1, at + 8);
+    at += part.length;
   }
   return whole;
 }
