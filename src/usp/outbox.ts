@@ -26,12 +26,18 @@ export interface Entry {
   readonly answered?: () => void;
 }
 
+/**
+ * What became of a Record: the MTP took it; it is more than the MTP carries, ever; it was refused on a connection that
+ * looks open (it may just be breaking); or its connection broke.
+ */
+export type Posted = "taken" | "tooBig" | "refused" | "lost";
+
 /** Where notifications leave. */
 export interface Postman {
   /** Through which door the controller can be reached now. */
   door(controller: Controller): Door | undefined;
-  /** `undefined` if it can't be reached now; otherwise whether the MTP took it: `no` if this Record can't be carried at all. */
-  post(controller: Controller, msg: ReturnType<typeof requestMsg>): Promise<"yes" | "no" | "lost"> | undefined;
+  /** `undefined` if it can't be reached now. */
+  post(controller: Controller, msg: ReturnType<typeof requestMsg>): Promise<Posted> | undefined;
   newMsgId(): string;
 }
 
@@ -208,8 +214,8 @@ export class Outbox {
     this.#inFlight++;
     const settled = taken.then((outcome) => {
       this.#inFlight--;
-      if (outcome === "yes") this.#counters.sent++;
-      else if (outcome === "no") {
+      if (outcome === "taken") this.#counters.sent++;
+      else if (outcome === "tooBig" || (outcome === "refused" && !entry.retry)) {
         this.#counters.dropped++;
         if (entry.retry) this.#forget(msg.header?.msgId ?? "");
       } else if (!entry.retry && !this.#queue.has(entry.key)) {

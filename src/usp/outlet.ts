@@ -6,7 +6,7 @@ import { encodeMsgRecord, encodeRecord, errorMsg, recordOf, type RecordType } fr
 import type { Connection } from "./connection.ts";
 import type { Controller } from "./controllers.ts";
 import { NEWEST_VERSION, PROTOCOL_VERSIONS } from "./handlers/get-supported-protocol.ts";
-import type { Postman } from "./outbox.ts";
+import type { Posted, Postman } from "./outbox.ts";
 import type { Door } from "./policy.ts";
 
 /** Where on a connection a controller is. */
@@ -64,7 +64,7 @@ export class Outlet implements Postman {
     return this.#find(controller)?.connection.door;
   }
 
-  post(controller: Controller, msg: Msg): Promise<"yes" | "no" | "lost"> | undefined {
+  post(controller: Controller, msg: Msg): Promise<Posted> | undefined {
     const found = this.#find(controller);
     if (!found) return undefined;
     const { connection, destination } = found;
@@ -72,13 +72,13 @@ export class Outlet implements Postman {
     const record = encodeMsgRecord(this.#envelope(controller), msg);
     if (record.length > connection.maxRecordBytes) {
       this.#log.warn(`a notification of ${record.length} bytes to ${controller.endpointId} is more than its MTP takes`);
-      return Promise.resolve("no");
+      return Promise.resolve("tooBig");
     }
     return connection.send(record, options(destination, destination.retainNotify)).then(
-      () => "yes",
+      () => "taken",
       (error: unknown) => {
         this.#log.debug(`a notification to ${controller.endpointId} was not taken: ${describe(error)}`);
-        return connection.isOpen ? "no" : "lost";
+        return connection.isOpen ? "refused" : "lost";
       },
     );
   }
@@ -101,10 +101,11 @@ export class Outlet implements Postman {
 
   /** R-MTP.8: before any other Record to that controller on the connection. */
   announce(connection: Connection, controller: Controller, replyTo?: string): void {
-    if (connection.announced.has(controller.path)) return;
     const to = this.routeOn(connection, controller)?.to ?? replyTo;
     if (to === undefined && connection.hasAddresses) return;
-    connection.announced.add(controller.path);
+    const whom = `${controller.endpointId} ${to ?? ""}`;
+    if (connection.announced.get(controller.path) === whom) return;
+    connection.announced.set(controller.path, whom);
     this.#record(connection, controller, connection.connectRecord, to);
   }
 

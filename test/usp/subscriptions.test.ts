@@ -1,13 +1,13 @@
 import type { Notify } from "../../proto/generated/usp-msg.ts";
 import { memoryStore } from "../../src/lib/store.ts";
 import { NO_POLICY } from "../../src/usp/policy.ts";
+import type { Peer } from "./support.ts";
 import {
   addOne,
   addRole,
   addRow,
   buildWorld,
   deletion,
-  Peer,
   removeRow,
   setOne,
   setParams,
@@ -442,6 +442,17 @@ describe("notifications that want an answer", () => {
     await until(() => world.agent.counters.notifications.waiting === 0);
     expect(world.admin.notifyIds[1]).toBe(world.admin.notifyIds[0]);
     expect(new Set(world.admin.notifyIds).size).toBe(3);
+  });
+
+  it("survive a connection that refuses them before it is known to be broken", async () => {
+    await subscribe(world.admin, "Event", "Device.House.Rang!", RETRY);
+    world.network.refuses = true;
+    ring();
+    await settle();
+    world.network.cut();
+    world.network.refuses = false;
+    await until(() => world.admin.notifies.length === 1);
+    await until(() => world.agent.counters.notifications.waiting === 0);
   });
 
   it("of a newer value replace those of an older one", async () => {

@@ -276,6 +276,8 @@ export class Network {
   connects = 0;
   /** Set to have links refused. */
   isDown = false;
+  /** Set to have sends fail while the link looks up, as when it is just breaking. */
+  refuses = false;
   /** Set to have sends wait. */
   gate: Promise<void> | undefined;
   maxRecordBytes: number | undefined;
@@ -302,7 +304,7 @@ export class Network {
         }
       })(),
       send: async (record, options = {}) => {
-        if (ended) throw new Error("closed");
+        if (ended || this.refuses) throw new Error("closed");
         if (this.gate) await this.gate;
         if (ended) throw new Error("closed");
         const copy = record.slice();
