@@ -24,6 +24,8 @@ import type { View } from "./view.ts";
 
 /** How long answers and notifications have to leave when the agent stops. */
 const DRAIN_MS = 2_000;
+/** How long a connection that is to be made anew waits for answers to leave, among them that to the Set that wants it. */
+const QUIET_MS = 1_000;
 
 /** Figures of the agent's life. */
 export interface AgentCounters {
@@ -108,6 +110,7 @@ export class Agent {
       clock,
       log,
       random,
+      quiet: () => this.#quiet(QUIET_MS),
       serve: (mtp, connected, connector, signal) => this.#serve(mtp, connected, connector.protocol, signal),
     });
   }
@@ -206,10 +209,10 @@ export class Agent {
   /** The Connect Record first (R-MTP.8), then what waited. */
   #greet(connection: Connection): void {
     for (const controller of this.#controllers.all()) {
-      if (!controller.enabled || connection.announced.has(controller.path)) continue;
-      if (this.#outlet.routeOn(connection, controller) === undefined) continue;
+      if (!controller.enabled || this.#outlet.routeOn(connection, controller) === undefined) continue;
+      const isNew = !connection.announced.has(controller.path);
       this.#outlet.announce(connection, controller);
-      this.#subscriptions.resume(controller);
+      if (isNew) this.#subscriptions.resume(controller);
     }
   }
 
@@ -281,10 +284,7 @@ export class Agent {
     this.#controllers.reload();
     this.#subscriptions.controllersChanged();
     this.#periodic.update();
-    for (const connection of this.#outlet.connections()) {
-      connection.forget((path) => this.#controllers.at(path)?.enabled === true);
-      this.#greet(connection);
-    }
+    for (const connection of this.#outlet.connections()) this.#greet(connection);
   }
 
   /** Takes nothing new, and lets what is under way end. */
@@ -292,12 +292,21 @@ export class Agent {
     this.#inlet.close();
     this.#options.requests.abortAll();
     this.#stopping.abort();
-    const until = this.#options.clock.monotonic() + DRAIN_MS;
-    for (const { path } of this.#controllers.all()) this.#subscriptions.flush(path);
-    const busy = () => this.#inlet.isBusy || this.#options.requests.size > 0 || this.#outlet.isBusy;
-    while (busy() && this.#options.clock.monotonic() < until) await sleep(5);
-    for (const { path } of this.#controllers.all()) this.#subscriptions.flush(path);
-    while (this.#outlet.isBusy && this.#options.clock.monotonic() < until) await sleep(5);
+    const flush = () => {
+      for (const { path } of this.#controllers.all()) this.#subscriptions.flush(path);
+    };
+    const until = performance.now() + DRAIN_MS;
+    flush();
+    while (this.#options.requests.size > 0 && performance.now() < until) await sleep(5);
+    await this.#quiet(until - performance.now());
+    flush();
+    await this.#quiet(until - performance.now());
+  }
+
+  /** Until all requests are answered and the answers taken, but no longer than that. */
+  async #quiet(ms: number): Promise<void> {
+    const until = performance.now() + ms;
+    while ((this.#inlet.isBusy || this.#outlet.isBusy) && performance.now() < until) await sleep(5);
   }
 }
 

@@ -12,8 +12,8 @@ export class Connection {
   readonly link: Link;
   readonly connectRecord: RecordType;
   readonly maxRecordBytes: number;
-  /** Controllers (row paths) that have had the Connect Record on this connection (R-MTP.8). */
-  readonly announced = new Set<string>();
+  /** Who has had the Connect Record on this connection (R-MTP.8), and where: row path → endpoint id and address. */
+  readonly announced = new Map<string, string>();
   /** Controllers that spoke here, for MTPs whose connection is the address. */
   readonly heard = new Set<string>();
   #open = true;
@@ -66,12 +66,6 @@ export class Connection {
 
   get isIdle(): boolean {
     return this.#outstanding === 0;
-  }
-
-  /** Controllers that are known no longer are introduced to anew, should they come back. */
-  forget(isKnown: (path: string) => boolean): void {
-    for (const path of this.announced) if (!isKnown(path)) this.announced.delete(path);
-    for (const path of this.heard) if (!isKnown(path)) this.heard.delete(path);
   }
 
   /** The link ended. */

@@ -18,6 +18,8 @@ export interface MtpManagerParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly random: () => number;
+  /** Resolves when answers under way have left, or soon. */
+  readonly quiet: () => Promise<void>;
   /** Serves a connection to its end; leaves it in order when the signal is aborted. */
   readonly serve: (mtp: string, connected: Connected, connector: MtpConnector, signal: AbortSignal) => Promise<void>;
 }
@@ -49,8 +51,9 @@ export class MtpManager {
       await Promise.all(paths.map((path) => this.#restart(path)));
       if (this.#changed.size > 0 || signal.aborted) continue;
       await new Promise<void>((resolve) => (this.#wake = resolve));
-      // What one Message changes is taken together.
+      // What one Message changes is taken together, and its answer leaves before its connection does.
       await new Promise((resolve) => setImmediate(resolve));
+      await this.#parts.quiet();
     }
     await Promise.all([...this.#tasks.keys()].map((path) => this.#stop(path)));
   }
@@ -127,7 +130,7 @@ export class MtpManager {
       const wait = retryDelay(connector.retry, attempt, this.#parts.random());
       this.#state(path, attempt === 1 ? "Down" : "Error", reason);
       this.#parts.log.warn(`${path} (${connector.protocol}): ${reason}; again in ${(wait / 1000).toFixed(1)} s`);
-      await sleep(wait, undefined, { signal, ref: false }).catch(() => undefined);
+      await sleep(wait, undefined, { signal }).catch(() => undefined);
     }
   }
 

@@ -5,6 +5,7 @@ import {
   get,
   Network,
   operation,
+  setOne,
   Peer,
   setParams,
   settle,
@@ -82,6 +83,24 @@ describe("a connection", () => {
     await settle();
     expect(kinds(world.admin)).toEqual(["mqttConnect", "disconnect", "mqttConnect", "disconnect", "mqttConnect"]);
     expect(world.network.connects).toBe(3);
+  });
+
+  it("is not left before the answer to the Set that wants it", async () => {
+    let saving = Promise.resolve();
+    world = await buildWorld({ saved: () => saving });
+    await until(() => kinds(world.admin).length === 1);
+    world.tree.changes.listen(() => void (saving = new Promise((resolve) => setTimeout(resolve, 40))));
+    const answer = await world.admin.ask(setOne("Device.LocalAgent.MTP.1.", { Enable: "false" }));
+    expect(answer.kind).toBe("response");
+    await until(() => kinds(world.admin).at(-1) === "disconnect");
+  });
+
+  it("introduces the agent anew where a controller has moved", async () => {
+    world = await buildWorld();
+    await until(() => kinds(world.admin).length === 1);
+    setParams(world.tree, "Device.LocalAgent.Controller.1.MTP.1.MQTT.", { Topic: "to/new" });
+    await until(() => world.network.published.length === 2);
+    expect(world.network.published.map(({ options }) => options.to)).toEqual(["to/self::admin", "to/new"]);
   });
 
   it("introduces the agent to a controller that is added later", async () => {

@@ -243,7 +243,7 @@ describe("requests under way", () => {
     let release: () => void = () => undefined;
     let saving = Promise.resolve();
     const slow = await buildWorld({ saved: () => saving });
-    slow.tree.changes.listen(() => (saving = new Promise<void>((resolve) => (release = resolve))));
+    slow.tree.changes.listen(() => void (saving = new Promise<void>((resolve) => (release = resolve))));
     let isAnswered = false;
     const answer = slow.admin.ask(setOne("Device.House.", { Name: "x" })).then(() => (isAnswered = true));
     await slow.admin.ask(SIZE);

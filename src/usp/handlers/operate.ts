@@ -95,7 +95,8 @@ async function runToCompletion(
   try {
     signal.throwIfAborted();
     requests.status(row, "Active");
-    const outputs = await run(node, command, args, row.CommandKey, context, signal);
+    const running = run(node, command, args, row.CommandKey, context, signal);
+    const outputs = await Promise.race([running, abandoned(signal)]);
     signal.throwIfAborted();
     requests.status(row, "Success");
     const texts = Object.fromEntries(printOutputs(command.schema, outputs, true));
@@ -107,6 +108,17 @@ async function runToCompletion(
     tree.changes.emit({ ...done, failure: { code, message } });
   }
   requests.remove(row);
+}
+
+/** How long a command that was cancelled may take to notice. */
+const ABANDON_MS = 5_000;
+
+/** Rejects when the command is past waiting for. */
+function abandoned(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const wait = () => setTimeout(() => reject(signal.reason as Error), ABANDON_MS).unref();
+    signal.addEventListener("abort", wait, { once: true });
+  });
 }
 
 /** A promise even where the command throws at once. */
