@@ -56,7 +56,16 @@ config controller 'operator'
     setCounterInterval: () => undefined,
   });
   const identity = identityOf(config, VERSION, store);
-  const { agent } = northbound({ home, capture, config, identity, store, version: VERSION, clock: systemClock, log: options.log });
+  const { agent } = northbound({
+    home,
+    capture,
+    config,
+    identity,
+    store,
+    version: VERSION,
+    clock: systemClock,
+    log: options.log,
+  });
   let ended = false;
   return {
     now: () => clock.now(),

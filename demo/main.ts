@@ -6,20 +6,16 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { ROOT } from "../datamodel/spin.ts";
-import { devicesOfHome, rowsOf } from "../src/cli/ctl-home.ts";
-import { deviceTable, nameOfDevice, number, object, text } from "../src/cli/device-table.ts";
-import type { JsonObject } from "../src/cli/json.ts";
-import { amount } from "../src/cli/text.ts";
 import { connectController } from "../src/controller/connect.ts";
 import type { Controller } from "../src/controller/controller.ts";
 import { createLog } from "../src/lib/log.ts";
 import { AGENT_ID, CONTROLLER_ID, CONTROLLER_TOPIC, demoAgent, type DemoAgent } from "./agent.ts";
 import { startBroker } from "./broker.ts";
 import { writeDemoHome } from "./make-home.ts";
+import { pause } from "./pause.ts";
 import { Screen } from "./screen.ts";
+import { watchHome } from "./watch.ts";
 
 const USAGE = `Usage: npm run demo -- [--speed N] [--live]
 
@@ -27,15 +23,13 @@ const USAGE = `Usage: npm run demo -- [--speed N] [--live]
   --live      as root: a live home in network namespaces, where the kernel blocks
 `;
 
-/** A device that opens so many flows in a second is up to no good. */
-const SUSPICIOUS_FLOWS_PER_SECOND = 40;
-/** What is watched after the block, before the demo ends, in seconds of the wall clock. */
-const AFTERMATH_S = 12;
-
 async function main(args: string[]): Promise<number> {
   let options;
   try {
-    options = parseArgs({ args, options: { speed: { type: "string" }, live: { type: "boolean" }, help: { type: "boolean" } } }).values;
+    options = parseArgs({
+      args,
+      options: { speed: { type: "string" }, live: { type: "boolean" }, help: { type: "boolean" } },
+    }).values;
   } catch (error) {
     process.stderr.write(`${(error as Error).message}\n\n${USAGE}`);
     return 2;
@@ -83,7 +77,7 @@ async function show(agent: DemoAgent, port: number, speed: number, signal: Abort
   const controller = await connect(port, signal);
   if (!controller) return;
   try {
-    await watch(agent, controller, screen, signal);
+    await watchHome({ controller, screen, signal, now: () => agent.now(), ended: () => agent.ended });
   } finally {
     screen.end();
     await controller.close();
@@ -111,74 +105,6 @@ async function connect(port: number, signal: AbortSignal): Promise<Controller | 
   }
   if (!signal.aborted) throw new Error("the agent could not be reached through the broker");
   return undefined;
-}
-
-async function watch(agent: DemoAgent, controller: Controller, screen: Screen, signal: AbortSignal): Promise<void> {
-  let before = new Map<string, { flows: number; at: number }>();
-  let blocked: { name: string; rule: string; at: number } | undefined;
-  while (!signal.aborted) {
-    const devices = await devicesOfHome({ controller });
-    const rules = (await rowsOf({ controller }, "Rule")).map(({ row }) => row);
-    screen.draw(`${deviceTable(devices, agent.now())}\n${ruleLines(rules)}`);
-    const suspect = blocked ? undefined : mostFlows(devices, before, agent.now());
-    before = new Map(devices.map((device) => [text(device["PhysAddress"]), { flows: flowsOf(device), at: agent.now() }]));
-    if (suspect) {
-      const name = nameOfDevice(suspect.device);
-      screen.say(`${name} opened ${Math.round(suspect.perSecond)} flows a second: it scans. Blocking it through USP …`);
-      const rule = await block(controller, suspect.device);
-      screen.say(`Operate Block() answered: ${rule}. From here its packets are dropped and counted as the rule's hits.`);
-      blocked = { name, rule, at: performance.now() };
-    }
-    if (blocked && (performance.now() - blocked.at > 1000 * AFTERMATH_S || agent.ended)) {
-      const [rule] = rules;
-      const hits = `${number(rule?.["HitPackets"])} packets, ${amount(number(rule?.["HitBytes"]), "B")}`;
-      screen.say(`${blocked.name} stays blocked; ${blocked.rule} has dropped ${hits}. That is the main job.`);
-      return;
-    }
-    if (agent.ended) return;
-    await pause(1000, signal);
-  }
-  screen.say("Stopped.");
-}
-
-interface Suspect {
-  readonly device: JsonObject;
-  readonly perSecond: number;
-}
-
-/** The device whose FlowsOpened rose fastest since the last reading, if that is too fast. Capture time counts. */
-function mostFlows(devices: readonly JsonObject[], before: ReadonlyMap<string, { flows: number; at: number }>, now: number): Suspect | undefined {
-  let worst: Suspect | undefined;
-  for (const device of devices) {
-    const last = before.get(text(device["PhysAddress"]));
-    if (!last || now - last.at < 500) continue;
-    const perSecond = (1000 * (flowsOf(device) - last.flows)) / (now - last.at);
-    if (perSecond >= SUSPICIOUS_FLOWS_PER_SECOND && perSecond > (worst?.perSecond ?? 0)) worst = { device, perSecond };
-  }
-  return worst;
-}
-
-const flowsOf = (device: JsonObject) => number(object(device["Stats"])["FlowsOpened"]);
-
-async function block(controller: Controller, device: JsonObject): Promise<string> {
-  const path = `${ROOT}Device.[PhysAddress=="${text(device["PhysAddress"])}"].Block()`;
-  const [outcome] = await controller.operate(path, { Reason: "scans the network" });
-  if (!outcome || outcome.error) throw outcome?.error ?? new Error("Block() was not answered");
-  return outcome.outputs?.get("Rule") ?? "";
-}
-
-function ruleLines(rules: readonly JsonObject[]): string {
-  if (rules.length === 0) return "no rules";
-  return rules
-    .map((rule) => {
-      const hits = `${number(rule["HitPackets"])} packets (${amount(number(rule["HitBytes"]), "B")}) dropped`;
-      return `rule: ${text(rule["Action"])} ${text(rule["MACAddressList"])} → ${text(rule["DestinationList"])}  ${text(rule["Status"])}  ${hits}`;
-    })
-    .join("\n");
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => undefined);
 }
 
 main(process.argv.slice(2)).then(

@@ -24,7 +24,6 @@ export function replayJudge(judge: Judge): JudgeHook {
         peer: flow.peerAddress,
         protocol: flow.protocol,
         port: flow.peerPort,
-        devicePort: flow.devicePort,
         initiator: flow.initiator,
         ...(flow.protocol === 58 ? { icmpType: SOLICITATION } : {}),
       });
