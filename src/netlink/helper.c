@@ -61,6 +61,8 @@
 #define DUMPS 4
 /* Messages taken from one socket before the others get their turn. */
 #define TURN 4096
+/* Readings in a row that need no pause between: a rare event goes out at once, a stream of them at intervals. */
+#define BURST 8
 
 enum request_kind {
 	CONNTRACK = 1, DUMP_CONNTRACK, PACKET_LOG, ROUTE, DUMP_ROUTE, RULESET, TRANSACT, DUMP_SET, DELETE_CONNTRACK,
@@ -72,7 +74,8 @@ enum { RESULT_INTERRUPTED = 1 };
 struct subscription {
 	int fd;
 	uint32_t request, kind;
-	uint32_t pause;       /* ms between two readings */
+	uint32_t pause;       /* ms between two readings while much comes in */
+	int64_t reserve;      /* ms; how far it runs ahead of the clock says how much of the burst is used up */
 	int64_t due;          /* not read before, ms */
 	uint32_t lost;
 };
@@ -90,7 +93,8 @@ static int transact_fd = -1;
 static uint32_t transact_port;
 static int ruleset_fd = -1;
 static struct { pid_t pid, last; int fd; uint32_t request; int64_t deadline; char text[4096]; size_t length; } nft = { .fd = -1 };
-static uint8_t *out;
+static uint8_t *out;          /* frames that wait to be written together: Node then wakes once for all */
+static uint32_t out_used;
 
 static void die(const char *what)
 {
@@ -123,23 +127,37 @@ static void write_all(const uint8_t *p, size_t n)
 	}
 }
 
-/* Sends what stands in `out` after the header. */
-static void send_out(uint32_t kind, uint32_t request, uint32_t length)
+static void flush_out(void)
+{
+	if (out_used) write_all(out, out_used);
+	out_used = 0;
+}
+
+/* Where the next frame's payload goes, with room for `length` bytes. */
+static uint8_t *next_payload(uint32_t length)
+{
+	if (out_used + FRAME_HEADER + length + 4 > OUT_SIZE) flush_out();
+	return out + out_used + FRAME_HEADER;
+}
+
+/* Makes a frame of the `length` bytes that stand at `next_payload`. */
+static void end_frame(uint32_t kind, uint32_t request, uint32_t length)
 {
 	uint32_t padded = (length + 3) & ~3u;
 	uint32_t header[3] = { length, request, kind };
-	memcpy(out, header, FRAME_HEADER);
-	memset(out + FRAME_HEADER + length, 0, padded - length);
-	write_all(out, FRAME_HEADER + padded);
+	memcpy(out + out_used, header, FRAME_HEADER);
+	memset(out + out_used + FRAME_HEADER + length, 0, padded - length);
+	out_used += FRAME_HEADER + padded;
 }
 
 static void send_words(uint32_t kind, uint32_t request, uint32_t a, uint32_t b, uint32_t c, const char *text)
 {
 	uint32_t words[3] = { a, b, c };
 	size_t n = strlen(text);
-	memcpy(out + FRAME_HEADER, words, sizeof words);
-	memcpy(out + FRAME_HEADER + sizeof words, text, n);
-	send_out(kind, request, (uint32_t)(sizeof words + n));
+	uint8_t *payload = next_payload((uint32_t)(sizeof words + n));
+	memcpy(payload, words, sizeof words);
+	memcpy(payload + sizeof words, text, n);
+	end_frame(kind, request, (uint32_t)(sizeof words + n));
 }
 
 static void send_result(uint32_t request, int error, uint32_t index, uint32_t flags, const char *text)
@@ -393,30 +411,35 @@ static size_t keep_foreign(uint8_t *p, size_t n)
 /* Passes on what waits in a socket. A loss is told only once the socket is empty: a dump before that would miss more. */
 static void drain(struct subscription *s)
 {
+	uint8_t *payload = next_payload(2 * RECV_SIZE);
 	uint32_t used = 0;
-	int empty = 0;
+	int64_t now = now_ms();
+	int empty = 0, nothing = 1;
 	for (int turn = 0; turn < TURN && !empty; turn++) {
-		uint8_t *to = out + FRAME_HEADER + used;
-		ssize_t n = receive_netlink(s->fd, to, RECV_SIZE);
+		ssize_t n = receive_netlink(s->fd, payload + used, RECV_SIZE);
 		if (n < 0) {
 			if (errno == ENOBUFS) s->lost++;
 			else if (errno == EAGAIN) empty = 1;
 			else die("receive");
 			continue;
 		}
-		if (s->kind == RULESET) n = (ssize_t)keep_foreign(to, (size_t)n);
+		nothing = 0;
+		if (s->kind == RULESET) n = (ssize_t)keep_foreign(payload + used, (size_t)n);
 		used += NLMSG_ALIGN((uint32_t)n);
-		if (used + RECV_SIZE > OUT_SIZE - FRAME_HEADER - 4) {
-			send_out(DATA, s->request, used);
+		if (used > RECV_SIZE) {
+			end_frame(DATA, s->request, used);
+			payload = next_payload(2 * RECV_SIZE);
 			used = 0;
 		}
 	}
-	if (used) send_out(DATA, s->request, used);
+	if (used) end_frame(DATA, s->request, used);
 	if (empty && s->lost) {
 		send_words(LOSS, s->request, s->lost, 0, 0, "");
 		s->lost = 0;
 	}
-	s->due = empty ? now_ms() + s->pause : 0;
+	if (nothing) return;
+	s->reserve = (s->reserve > now ? s->reserve : now) + s->pause;
+	s->due = empty ? s->reserve - (int64_t)BURST * s->pause : 0;
 }
 
 /* ---- dumps ---- */
@@ -445,7 +468,7 @@ static void read_dump(struct dump *d)
 		if (subscriptions[i].fd >= 0 && subscriptions[i].kind == CONNTRACK) drain(&subscriptions[i]);
 	for (uint32_t read = 0; read < d->buffers; read++) {
 		char text[200] = "";
-		uint8_t *to = out + FRAME_HEADER;
+		uint8_t *to = next_payload(RECV_SIZE);
 		uint32_t keep = 0;
 		int done = 0, error = 0;
 		ssize_t n = receive_netlink(d->fd, to, RECV_SIZE);
@@ -471,7 +494,7 @@ static void read_dump(struct dump *d)
 				keep += NLMSG_ALIGN(h->nlmsg_len);
 		}
 		if (keep > (uint32_t)n) keep = (uint32_t)n;
-		if (keep) send_out(DATA, d->request, keep);
+		if (keep) end_frame(DATA, d->request, keep);
 		if (done) {
 			send_result(d->request, error, NO_INDEX, d->flags, text);
 			close(d->fd);
@@ -909,7 +932,10 @@ static void read_requests(void)
 	}
 	n = read(0, buffer + used, size - used);
 	if (n < 0 && (errno == EINTR || errno == EAGAIN)) return;
-	if (n <= 0) exit(0);
+	if (n <= 0) {
+		flush_out();
+		exit(0);
+	}
 	used += (uint32_t)n;
 	for (;;) {
 		uint32_t header[3], padded;
@@ -986,7 +1012,8 @@ int main(int argc, char **argv)
 	send_words(HELLO, 0, 0x01020304, PROTOCOL_VERSION, drop_privileges(), "");
 	for (;;) {
 		int64_t now = now_ms();
-		int timeout = -1;
+		int timeout = -1, any = 0;
+		flush_out();
 		memset(polled, 0, sizeof polled);
 		polled[0] = (struct pollfd){ .fd = 0, .events = POLLIN };
 		polled[1] = (struct pollfd){ .fd = nft.fd, .events = POLLIN };
@@ -1007,8 +1034,10 @@ int main(int argc, char **argv)
 			if (errno != EINTR) die("poll");
 			continue;
 		}
-		for (int i = 0; i < SUBSCRIPTIONS; i++)
-			if (subscriptions[i].fd >= 0 && polled[2 + i].revents) drain(&subscriptions[i]);
+		/* When one is read, so are the others, ahead of their time: Node wakes for it anyway. */
+		for (int i = 0; i < SUBSCRIPTIONS; i++) any |= subscriptions[i].fd >= 0 && polled[2 + i].revents;
+		for (int i = 0; any && i < SUBSCRIPTIONS; i++)
+			if (subscriptions[i].fd >= 0) drain(&subscriptions[i]);
 		for (int i = 0; i < DUMPS; i++)
 			if (dumps[i].fd >= 0 && polled[2 + SUBSCRIPTIONS + i].revents) read_dump(&dumps[i]);
 		if (nft.fd >= 0 && polled[1].revents) read_nft();
