@@ -348,9 +348,10 @@ export class PacketFlows {
       this.#table.use(slot, words[slot * WORDS + Word.List] as number);
     }
     words[at] = state | (reversed ? State.ReplyTouched : State.Touched);
-    this.#home.follow(view);
-    this.#noteSender(view);
+    const isNewHome = this.#home.follow(view);
     if (this.#home.version !== this.#homeVersion) this.#emitNetwork();
+    if (isNewHome) this.#noteAddress(macFromBytes(view.bytes, view.destinationMac), view.addresses, 4);
+    this.#noteSender(view);
   }
 
   /** Puts the slot on the list that `flush` goes through. */
@@ -438,9 +439,10 @@ export class PacketFlows {
     }
   }
 
-  #noteAddress(mac: number, addresses: Int32Array): void {
-    if (!this.#hosts.note(addresses, 0, mac, this.now, NEIGHBOUR_EVERY_MS)) return;
-    const address = printAddress(addresses);
+  /** `mac` has the address at `offset`. */
+  #noteAddress(mac: number, addresses: Int32Array, offset = 0): void {
+    if (!this.#hosts.note(addresses, offset, mac, this.now, NEIGHBOUR_EVERY_MS)) return;
+    const address = printAddress(addresses, offset);
     this.#emit({ kind: "neighbour", time: this.now, mac, address, interface: INTERFACE, state: "frame" });
   }
 

@@ -98,8 +98,8 @@ export class HomeNetwork {
   /** Decides from what was sampled. */
   conclude(): void {
     this.#chooseGateways();
-    if (this.#given.length > 0) for (const prefix of this.#given) this.#addPrefix(prefix);
-    else if (this.#stations.size > 0) this.#inferPrefixes();
+    for (const prefix of this.#given) this.#addPrefix(prefix);
+    if (this.#stations.size > 0) this.#inferPrefixes();
     else this.#inferFromOpeners();
     this.#collectGatewayAddresses();
     this.#stations.clear();
@@ -107,28 +107,33 @@ export class HomeNetwork {
     this.version++;
   }
 
-  /** Learns from a packet after the head. Called once a flow, direction and interval, not for each packet. */
-  follow(view: PacketView): void {
-    if (view.sourceMac < 0 || !isUnicastMac(view.bytes, view.destinationMac)) return;
+  /**
+   * Learns from a packet after the head. Called once a flow, direction and interval, not for each packet. `true` when it
+   * showed that its receiver is a home device with an address in a network not known so far.
+   */
+  follow(view: PacketView): boolean {
+    if (view.sourceMac < 0 || !isUnicastMac(view.bytes, view.destinationMac)) return false;
     const { addresses } = view;
     if (isPlain(addresses, 4) && !this.isLan(addresses, 4)) {
       const target = macFromBytes(view.bytes, view.destinationMac);
-      if (this.#gateways.has(target)) return;
+      if (this.#gateways.has(target)) return false;
       const fromGateway = this.#gateways.has(macFromBytes(view.bytes, view.sourceMac));
       if (!fromGateway && this.isLan(addresses, 0)) {
         this.#gateways.add(target);
         this.version++;
-      } else if (fromGateway && this.#given.length === 0) {
+      } else if (fromGateway && !this.#isGivenFamily(addresses, 4)) {
         // The gateway delivers it there, so it is the device's; what a device merely claims to send from is not.
         this.#addPrefix(prefixAround(Uint32Array.from(addresses.subarray(4, 8)), false));
         this.version++;
+        return true;
       }
     }
+    return false;
   }
 
   /** A device claims an address by ARP or neighbour discovery after the head. */
   claimed(mac: number, words: Uint32Array): void {
-    if (this.#given.length > 0 || !isPlain(words, 0) || this.isLan(words, 0)) return;
+    if (!isPlain(words, 0) || this.isLan(words, 0) || this.#isGivenFamily(words)) return;
     if (this.#gateways.has(mac)) return;
     this.#addPrefix(prefixAround(words, false));
     this.version++;
@@ -242,9 +247,12 @@ export class HomeNetwork {
       return true;
     };
     if (this.#given.length > 0) {
-      const isOutside = (a: Address) => (a.got || a.sent) && !this.#given.some((prefix) => inPrefix(prefix, a.words));
-      for (const station of stations)
-        station.isGateway = [...station.addresses.values()].some((a) => isOutside(a) && !isLinkLocal(a.words, 0));
+      for (const station of stations) {
+        const addresses = [...station.addresses.values()].filter((a) => !a.claimed && this.#isGivenFamily(a.words));
+        const isInside = addresses.some((a) => a.sent && this.#isGiven(a.words));
+        // Others send to it what is not the home's, or it sends nothing else. (What it claims by ARP is its own.)
+        station.isGateway = addresses.some((a) => !this.#isGiven(a.words) && (a.got || (a.sent && !isInside)));
+      }
     } else {
       const most = Math.max(0, ...stations.map((station) => spread(station.netsTo)));
       const mostFrom = Math.max(0, ...stations.map((station) => spread(station.netsFrom)));
@@ -287,7 +295,7 @@ export class HomeNetwork {
       const sources = [...station.addresses.values()].filter((address) => address.sent).length;
       for (const address of station.addresses.values()) {
         const isItsOwn = address.claimed || (address.sent && (address.got || sources <= BELIEVED_SOURCES));
-        if ((!isItsOwn && !address.got) || this.isLan(address.words, 0)) continue;
+        if ((!isItsOwn && !address.got) || this.isLan(address.words, 0) || this.#isGivenFamily(address.words)) continue;
         const known = this.#dhcpPrefixes.find((prefix) => inPrefix(prefix, address.words));
         const around = known ?? prefixAround(address.words, true);
         // The gateway itself may hold an address in it; more are peers that merely lie nearby.
@@ -301,7 +309,9 @@ export class HomeNetwork {
   #inferFromOpeners(): void {
     const groups = [...this.#openers.values()];
     for (const isFamily of [isMapped, (words: Uint32Array) => !isMapped(words)]) {
-      const family = groups.filter((group) => isFamily(group.words)).sort((a, b) => b.peers.size - a.peers.size);
+      const family = groups
+        .filter((group) => isFamily(group.words) && !this.#isGivenFamily(group.words))
+        .sort((a, b) => b.peers.size - a.peers.size);
       const inside = family.filter((group) => isPrivate(group.words));
       for (const group of inside.length > 0 ? inside : family.slice(0, 1))
         this.#addPrefix(prefixAround(group.words, inside.length > 0 || !isMapped(group.words)));
@@ -321,6 +331,15 @@ export class HomeNetwork {
     for (const station of this.#stations.values())
       if (!station.isGateway && station.addresses.get(text)?.sent) return true;
     return false;
+  }
+
+  /** Whether the user gave prefixes of the address's family: then no others are inferred. */
+  #isGivenFamily(words: ArrayLike<number>, at = 0): boolean {
+    return this.#given.some((prefix) => isMapped(prefix.words) === isMapped(words, at));
+  }
+
+  #isGiven(words: ArrayLike<number>): boolean {
+    return this.#given.some((prefix) => inPrefix(prefix, words));
   }
 
   #addPrefix(prefix: Prefix): void {

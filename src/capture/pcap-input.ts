@@ -2,11 +2,10 @@
  * A capture's bytes: from a file, a pipe or standard input, gunzipped where they begin as gzip does. Read into the
  * caller's buffers, so that memory stays what the caller gives, whatever the file's size.
  */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { createReadStream } from "node:fs";
+import { closeSync, createReadStream, openSync, readSync, statSync } from "node:fs";
 import type { Readable } from "node:stream";
 import type { Gunzip } from "node:zlib";
-import { constants, createGunzip } from "node:zlib";
+import { createGunzip } from "node:zlib";
 import { CaptureError } from "./pcap-format.ts";
 
 /** Compressed bytes given to zlib at a time. Deflate grows at most 1,032-fold, so this bounds what waits in memory. */
@@ -38,10 +37,10 @@ export async function openInput(source: string | Readable): Promise<CaptureInput
  * whole three times as fast as reading ahead on another core (measured). The caller yields now and then.
  */
 function openFile(path: string): CaptureInput {
+  const kind = statSync(path);
+  // A fifo or a device may keep us waiting, for its opening too: as a stream.
+  if (!kind.isFile() && !kind.isDirectory()) return streamInput(createReadStream(path, { highWaterMark: 1 << 18 }));
   const descriptor = openSync(path, "r");
-  // A fifo or a device may keep us waiting: as a stream.
-  if (!fstatSync(descriptor).isFile() && !fstatSync(descriptor).isDirectory())
-    return streamInput(createReadStream(path, { fd: descriptor, highWaterMark: 1 << 18 }));
   let isOpen = true;
   return {
     read: (target, offset, length) => readSync(descriptor, target, offset, length, null),
@@ -95,7 +94,7 @@ function putBack(input: CaptureInput, start: Uint8Array): CaptureInput {
  * throw it away, so output is taken as it comes and the next input is given only when it is used up.
  */
 function gunzipInput(input: CaptureInput): CaptureInput {
-  const gunzip: Gunzip = createGunzip({ chunkSize: 65_536, finishFlush: constants.Z_FINISH });
+  const gunzip: Gunzip = createGunzip({ chunkSize: 65_536 });
   const output: Uint8Array[] = [];
   let failure: Error | undefined;
   let isOver = false;
@@ -118,9 +117,8 @@ function gunzipInput(input: CaptureInput): CaptureInput {
     const length = await input.read(compressed, 0, GZIP_INPUT);
     if (length === 0) {
       isOver = true;
-      await settle((done) => gunzip.end(done));
-      // The last output is emitted after the callback that says it was flushed.
-      await new Promise((resolve) => setImmediate(resolve));
+      // Whether it ended as it should shows only when zlib has let go.
+      await settle(() => gunzip.end());
     } else await settle((done) => gunzip.write(compressed.slice(0, length), done));
   };
 

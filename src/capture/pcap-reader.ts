@@ -69,7 +69,7 @@ export class CaptureReader {
     const left = this.#end - this.position;
     if (this.#skip > 0) this.#fail(`the file ends ${this.#skip} bytes before the end of a block`);
     else if (this.#format === Format.Unknown) {
-      this.#fail(this.#base + left === 0 ? "the file is empty" : `too short for a capture: ${left} bytes`);
+      this.#fail(this.#base + this.#end === 0 ? "the file is empty" : `too short for a capture: ${left} bytes`);
     } else if (left > 0) this.#fail(`truncated: the file ends ${left} bytes into a ${this.#partial(left)}`);
     else if (this.undecoded > 0 && this.offset === 0)
       this.#fail(`link type ${this.undecodedLinkType} is not decoded; ${this.undecoded} packets left out`);

@@ -258,9 +258,9 @@ function sampleHome(home: HomeNetwork, head: Uint8Array, length: number): void {
   home.conclude();
 }
 
-/** What a file or the system does wrong, as opposed to a bug of ours. */
+/** What a file or the system does wrong, as opposed to a bug of ours (which Node's own checks call ERR_…). */
 function isOfTheWorld(error: unknown): error is Error {
   if (error instanceof CaptureError) return true;
-  const isOurs = error instanceof TypeError || error instanceof RangeError;
-  return error instanceof Error && !isOurs && typeof (error as { code?: unknown }).code === "string";
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return typeof code === "string" && (!code.startsWith("ERR_") || code === "ERR_STREAM_PREMATURE_CLOSE");
 }
