@@ -15,6 +15,11 @@ const leaveOut = {
   setup({ onResolve, onLoad }) {
     onResolve({ filter: new RegExp(`^(?:${EMPTY.join("|")})$`) }, ({ path }) => ({ path, namespace: "left-out" }));
     onLoad({ filter: /.*/, namespace: "left-out" }, () => ({ contents: "module.exports = {};" }));
+    // mqtt.js formats what nobody reads.
+    onResolve({ filter: /^debug$/ }, ({ path }) => ({ path, namespace: "silent" }));
+    onLoad({ filter: /.*/, namespace: "silent" }, () => ({
+      contents: "const say = () => {}; say.enabled = false; say.extend = () => say; module.exports = () => say;",
+    }));
     onResolve({ filter: /^readable-stream$/ }, () => ({ path: "stream", external: true }));
   },
 };

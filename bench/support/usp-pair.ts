@@ -33,7 +33,12 @@ export async function pair(parameters: number, benchRows: number): Promise<Pair>
     enforce: "none",
     logLevel: "warn",
     capture: { interface: ["lo"] },
+    // As the floor, and as the reference agent was measured.
+    mqtt: { qos: "0" },
     args: ["--bench-model", String(benchRows)],
+    // As OB-USP-A was measured, and as the floor answers.
+    qos: 0,
+    nodeArgs: process.env["SPIN_BENCH_NODE_ARGS"]?.split(" ") ?? [],
   });
   const floor = await echo(second.port, parameters);
   const loads = [await LoadGenerator.connect(first.port), await LoadGenerator.connect(second.port)] as const;
@@ -43,7 +48,7 @@ export async function pair(parameters: number, benchRows: number): Promise<Pair>
     floor: { load: loads[1], pid: floor.pid as number },
     async end() {
       await Promise.all(loads.map((load) => load.close()));
-      await Promise.all([agent.kill(), stop(floor)]);
+      await Promise.all([agent.stop(), stop(floor)]);
       await Promise.all(brokers.map((broker) => broker.stop()));
       await rm(folder, { recursive: true, force: true });
     },

@@ -17,8 +17,8 @@ export interface AgentOptions {
   readonly namespace?: string;
   /** Default "5.0". */
   readonly mqttVersion?: "5.0" | "3.1.1";
-  /** Seconds between MQTT keep-alives; default the product's own. */
-  readonly keepAlive?: number;
+  /** Options of the mqtt section, over the defaults. */
+  readonly mqtt?: Readonly<Record<string, string>>;
   /** Role of the controller that the tests are. */
   readonly role?: string;
   /** Default helper; `none` leaves the kernel alone. */
@@ -28,6 +28,8 @@ export interface AgentOptions {
   /** More arguments of `run`, such as `--bench-model 500`. */
   readonly args?: readonly string[];
   readonly nodeArgs?: readonly string[];
+  /** QoS of what the agent sends; default 1. */
+  readonly qos?: number;
   readonly logLevel?: string;
 }
 
@@ -73,8 +75,9 @@ export async function writeConfig(options: AgentOptions): Promise<string> {
         topic: AGENT_TOPIC,
         // The broker of the test home speaks plain MQTT over its own wire.
         tls: "0",
+        qos: String(options.qos ?? 1),
         allow_plaintext: "1",
-        ...(options.keepAlive === undefined ? {} : { keepalive: String(options.keepAlive) }),
+        ...options.mqtt,
       },
     },
     {
