@@ -55,7 +55,8 @@ export function sayJson(context: WordContext, value: Json, compact = false): voi
 
 /** `7006 PermissionDenied: text (Device.X)`. */
 export function errorText({ code, message, path }: UspError): string {
-  return escapeText(`${code} ${errorName(code)}: ${message}${path === undefined ? "" : ` (${path})`}`);
+  const where = path === undefined || message.includes(path) ? "" : ` (${path})`;
+  return escapeText(`${code} ${errorName(code)}: ${message}${where}`);
 }
 
 export function errorJson({ code, message, path }: UspError): Json {

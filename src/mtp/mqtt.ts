@@ -50,6 +50,8 @@ const KNOWN_CONTENT_TYPES: readonly (string | undefined)[] = [
   "application/vnd.bbf.usp.msg",
 ];
 
+const KNOWN_TOPICS = 64;
+
 /** How long `close` waits for what is under way. */
 const CLOSE_MS = 2_000;
 
@@ -61,6 +63,7 @@ class MqttLink implements Link {
   readonly #attempt: AbortSignal;
   readonly #inbox: Inbox<ReceivedRecord>;
   #outbox: Outbox;
+  readonly #topics = new Set<string>();
   #publish: IClientPublishOptions = { qos: 0 };
   #info: MqttInfo | undefined;
   #connack: Connack | undefined;
@@ -91,7 +94,7 @@ class MqttLink implements Link {
   send(record: Uint8Array, { to, retain }: SendOptions = {}): Promise<void> {
     const info = this.#info;
     if (info === undefined) return Promise.reject(new MtpError("closed", "not connected yet"));
-    if (to === undefined || !isTopicName(to)) {
+    if (to === undefined || !this.#isTopicName(to)) {
       return Promise.reject(new MtpError("address", `${JSON.stringify(to ?? "")} is no topic to publish to`));
     }
     const suffixed = info.version === "3.1.1" && this.#options.appendReplyTo !== false;
@@ -251,7 +254,7 @@ class MqttLink implements Link {
     if (bytes.length > this.#limits.recordBytes || !KNOWN_CONTENT_TYPES.includes(properties?.contentType))
       return done();
     const named = this.#options.version === "5" ? properties?.responseTopic : replyToOf(packet.topic);
-    const replyTo = named !== undefined && isTopicName(named) ? { replyTo: named } : {};
+    const replyTo = named !== undefined && this.#isTopicName(named) ? { replyTo: named } : {};
     const record = { bytes, ...replyTo };
     if (packet.qos !== 1) return this.#inbox.push(record, bytes.length, done);
     let isAcknowledged = false;
@@ -270,6 +273,15 @@ class MqttLink implements Link {
   /** mqtt.js acknowledges when its callback is called without an error, and never after; so this is its inside. */
   #acknowledge(messageId: number | undefined): void {
     if (this.#client.connected) this.#client["_sendPacket"]({ cmd: "puback", messageId, reasonCode: 0 });
+  }
+
+  /** The same few topics come again and again. */
+  #isTopicName(topic: string): boolean {
+    if (this.#topics.has(topic)) return true;
+    if (!isTopicName(topic)) return false;
+    if (this.#topics.size >= KNOWN_TOPICS) this.#topics.clear();
+    this.#topics.add(topic);
+    return true;
   }
 
   #awaitsAck(): boolean {

@@ -4,6 +4,8 @@
  */
 import { MtpError } from "./error.ts";
 
+const SENT = Promise.resolve();
+
 export interface OutboxLimits {
   readonly records: number;
   readonly bytes: number;
@@ -42,24 +44,50 @@ export class Outbox {
     }
     this.#records++;
     this.#bytes += size;
-    return new Promise((resolve, reject) => {
-      this.#rejecters.add(reject);
-      const done = (error?: Error | null) => {
-        if (!this.#rejecters.delete(reject)) return;
-        this.#records--;
-        this.#bytes -= size;
-        this.#underWay--;
-        this.#waiting.shift()?.();
-        if (error) reject(error);
-        else resolve();
-      };
-      const begin = () => {
-        this.#underWay++;
-        start(done);
-      };
-      if (this.#underWay < this.#window) begin();
-      else this.#waiting.push(begin);
+    if (this.#underWay >= this.#window) return this.#later(size, start);
+    // Most are written at once, and need nothing to be remembered by.
+    let settle: ((error?: Error | null) => void) | undefined;
+    let early: { error: Error | null | undefined } | undefined;
+    this.#underWay++;
+    start((error) => {
+      if (settle !== undefined) settle(error);
+      else early ??= { error };
     });
+    if (early !== undefined) {
+      this.#leave(size);
+      return early.error ? Promise.reject(early.error) : SENT;
+    }
+    return new Promise((resolve, reject) => {
+      settle = this.#settler(size, resolve, reject);
+    });
+  }
+
+  #later(size: number, start: (done: (error?: Error | null) => void) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settle = this.#settler(size, resolve, reject);
+      this.#waiting.push(() => {
+        this.#underWay++;
+        start(settle);
+      });
+    });
+  }
+
+  /** Settles once: by the answer, or when the connection ends. */
+  #settler(size: number, resolve: () => void, reject: (error: Error) => void): (error?: Error | null) => void {
+    this.#rejecters.add(reject);
+    return (error) => {
+      if (!this.#rejecters.delete(reject)) return;
+      this.#leave(size);
+      if (error) reject(error);
+      else resolve();
+    };
+  }
+
+  #leave(size: number): void {
+    this.#records--;
+    this.#bytes -= size;
+    this.#underWay--;
+    this.#waiting.shift()?.();
   }
 
   /** Rejects everything, now and from now on. */
