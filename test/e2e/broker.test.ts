@@ -9,7 +9,7 @@ import { type Scene, scene, sceneMissing } from "../support/scene.ts";
 describeUnless(sceneMissing(), "a broker that goes away", () => {
   let s: Scene;
   beforeAll(async () => {
-    s = await scene({ devices: 3, agent: { keepAlive: 2 } });
+    s = await scene({ devices: 3, agent: { mqtt: { keepalive: "2" } } });
     const subscribe = (id: string, type: string, references: string, retry: boolean) =>
       s.operator.connection.add("Device.LocalAgent.Subscription.", {
         Enable: "true",
