@@ -197,7 +197,7 @@ export class Agent {
       this.#outlet.add(connection);
       this.#greet(connection);
       if (signal.aborted) leave();
-      await this.#inlet.receive(connection, Math.min(this.#limits.responseBytes, connection.maxRecordBytes));
+      await this.#inlet.receive(connection, Math.min(this.#limits.responseBytes, connection.maxRecordBytes - ENVELOPE));
     } finally {
       signal.removeEventListener("abort", leave);
       connection.ended();
@@ -312,6 +312,8 @@ export class Agent {
 
 const TR181 = "urn:broadband-forum-org:tr-181-2-19-1";
 const SAVED = Promise.resolve();
+/** Bytes of a Record besides the results in it: ids, versions, tags. */
+const ENVELOPE = 300;
 const NO_DEVICE = { oui: "", productClass: "", serialNumber: "" };
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -12,8 +12,8 @@ export class Connection {
   readonly link: Link;
   readonly connectRecord: RecordType;
   readonly maxRecordBytes: number;
-  /** Who has had the Connect Record on this connection (R-MTP.8), and where: row path → endpoint id and address. */
-  readonly announced = new Map<string, string>();
+  /** Who has had the Connect Record on this connection (R-MTP.8), by row path, and where. */
+  readonly announced = new Map<string, { readonly endpointId: string; readonly to: string | undefined }>();
   /** Controllers that spoke here, for MTPs whose connection is the address. */
   readonly heard = new Set<string>();
   #open = true;

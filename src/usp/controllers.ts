@@ -45,7 +45,7 @@ export class Controllers {
   readonly #policy: ModelPolicy;
   #byEndpoint = new Map<string, Controller>();
   #byPath = new Map<string, Controller>();
-  readonly #views = new Map<string, View>();
+  #views = new WeakMap<Controller, WeakMap<Door, View>>();
 
   constructor(tree: Tree, permissions: Permissions, policy: ModelPolicy) {
     this.#tree = tree;
@@ -71,18 +71,16 @@ export class Controllers {
 
   /** The model as the controller sees it through a door. */
   view(controller: Controller, door: Door): View {
-    const key = `${controller.path} ${door.protocol} ${door.local}`;
-    let view = this.#views.get(key);
-    if (!view) {
-      view = this.#makeView(controller, door);
-      this.#views.set(key, view);
-    }
+    let views = this.#views.get(controller);
+    if (!views) this.#views.set(controller, (views = new WeakMap()));
+    let view = views.get(door);
+    if (!view) views.set(door, (view = this.#makeView(controller, door)));
     return view;
   }
 
   /** Rows changed: read again. */
   reload(): void {
-    this.#views.clear();
+    this.#views = new WeakMap();
     this.#byEndpoint = new Map();
     this.#byPath = new Map();
     const table = this.#tree.object(`${CONTROLLER_TABLE}{i}.`);

@@ -15,6 +15,7 @@ import { dispatch, type Answer, type DispatchContext } from "./dispatch.ts";
 import type { ReceivedRecord } from "./link.ts";
 import type { AgentLimits } from "./options.ts";
 import type { Outlet } from "./outlet.ts";
+import type { View } from "./view.ts";
 
 export interface InletParts {
   readonly endpointId: string;
@@ -45,6 +46,7 @@ export class Inlet {
   readonly #parts: InletParts;
   /** Message ids of unfinished requests, by controller. */
   readonly #unfinished = new Map<string, Set<string>>();
+  readonly #contexts = new WeakMap<View, DispatchContext>();
   #closed = false;
 
   constructor(parts: InletParts) {
@@ -86,11 +88,11 @@ export class Inlet {
     this.#read(sender, record, responseBytes);
   }
 
-  #read(sender: Sender, { recordType, payloadSecurity, version }: CompleteRecord, responseBytes: number): void {
+  #read(sender: Sender, { recordType, payloadSecurity }: CompleteRecord, responseBytes: number): void {
     const { connection, controller, to } = sender;
     switch (recordType.$case) {
       case "noSessionContext":
-        return this.#message(sender, recordType.value.payload, payloadSecurity, version, responseBytes);
+        return this.#message(sender, recordType.value.payload, payloadSecurity, responseBytes);
       case "sessionContext":
         // R-E2E.6a
         return this.#parts.outlet.disconnect(connection, controller, to, {
@@ -110,7 +112,7 @@ export class Inlet {
     }
   }
 
-  #message(sender: Sender, payload: Uint8Array, payloadSecurity: number, version: string, responseBytes: number): void {
+  #message(sender: Sender, payload: Uint8Array, payloadSecurity: number, responseBytes: number): void {
     const decoded = decodeMsg(payload);
     if (!decoded.ok) {
       const { msgId, isRequest, code, reason } = decoded;
@@ -123,7 +125,6 @@ export class Inlet {
       if (content.kind !== "request") return this.#ignore("a secured payload");
       return this.#error(sender, msgId, UspErrorCode.SecureSessionNotSupported, "payload security is not supported");
     }
-    this.#parts.log.debug(`${sender.controller.endpointId} (${version}): ${content.kind} ${msgId.slice(0, 64)}`);
     if (content.kind === "request") return this.#request(sender, msgId, content.request, responseBytes);
     if (content.kind === "response") {
       if (content.response.$case === "notifyResp") this.#parts.answered(sender.controller, msgId);
@@ -135,8 +136,8 @@ export class Inlet {
   }
 
   #request(sender: Sender, msgId: string, request: RequestType, responseBytes: number): void {
-    const { controllers, context, limits } = this.#parts;
-    const { controller, connection } = sender;
+    const { limits } = this.#parts;
+    const { controller } = sender;
     if (this.#closed) return;
     const unfinished = this.#unfinishedOf(controller);
     if (unfinished.has(msgId)) return this.#ignore("a request that is under way already"); // R-MSG.4
@@ -144,8 +145,7 @@ export class Inlet {
       const why = `${unfinished.size} requests of yours are unfinished; wait for their answers`;
       return this.#error(sender, msgId, UspErrorCode.ResourcesExceeded, why);
     }
-    const view = controllers.view(controller, connection.door);
-    const answer = dispatch(msgId, request, { ...context, view, responseBytes });
+    const answer = dispatch(msgId, request, this.#contextOf(sender, responseBytes));
     if (!(answer instanceof Promise)) return this.#answer(sender, answer);
     unfinished.add(msgId);
     const finished = answer.then((later) => {
@@ -153,6 +153,17 @@ export class Inlet {
       unfinished.delete(msgId);
     });
     finished.catch((error: unknown) => this.#parts.log.error("an answer was lost", error));
+  }
+
+  /** Made once for a controller on a connection, until its rights change. */
+  #contextOf({ connection, controller }: Sender, responseBytes: number): DispatchContext {
+    const view = this.#parts.controllers.view(controller, connection.door);
+    let context = this.#contexts.get(view);
+    if (!context || context.responseBytes !== responseBytes) {
+      context = { ...this.#parts.context, view, responseBytes };
+      this.#contexts.set(view, context);
+    }
+    return context;
   }
 
   #answer({ connection, controller, to }: Sender, { msg, afterwards }: Answer): void {

@@ -4,6 +4,7 @@
  */
 import type { Notify } from "../../proto/generated/usp-msg.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
 import { requestMsg } from "./codec.ts";
 import type { Controller } from "./controllers.ts";
 import type { Door } from "./policy.ts";
@@ -50,6 +51,16 @@ export interface OutboxCounters {
   expired: number;
 }
 
+export interface OutboxParts {
+  readonly postman: Postman;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly random: () => number;
+  /** Notifications that wait, of each kind: those that want an answer, and the others. */
+  readonly capacity: number;
+  readonly counters: OutboxCounters;
+}
+
 interface Unanswered {
   readonly entry: Entry;
   readonly msg: ReturnType<typeof requestMsg>;
@@ -66,6 +77,7 @@ export class Outbox {
   #controller: Controller;
   readonly #postman: Postman;
   readonly #clock: Clock;
+  readonly #log: Log;
   readonly #random: () => number;
   readonly #capacity: number;
   readonly #counters: OutboxCounters;
@@ -75,16 +87,16 @@ export class Outbox {
   readonly #unanswered = new Map<string, Unanswered>();
   readonly #unansweredByKey = new Map<string, string>();
   #inFlight = 0;
+  /** Said once for each time that the queue overflows. */
+  #isOverflowing = false;
   #lastFlush = -Infinity;
   #scheduled: { cancel: () => void } | undefined;
 
-  constructor(
-    controller: Controller,
-    parts: { postman: Postman; clock: Clock; random: () => number; capacity: number; counters: OutboxCounters },
-  ) {
+  constructor(controller: Controller, parts: OutboxParts) {
     this.#controller = controller;
     this.#postman = parts.postman;
     this.#clock = parts.clock;
+    this.#log = parts.log;
     this.#random = parts.random;
     this.#capacity = parts.capacity;
     this.#counters = parts.counters;
@@ -166,7 +178,7 @@ export class Outbox {
       for (const oldest of this.#queue.values()) {
         if (oldest.retry !== entry.retry) continue;
         this.#dequeue(oldest);
-        this.#counters.dropped++;
+        this.#dropped();
         break;
       }
     }
@@ -176,6 +188,15 @@ export class Outbox {
 
   #dequeue(entry: Entry): void {
     if (this.#queue.delete(entry.key)) this.#queued[entry.retry ? "retry" : "plain"]--;
+    if (this.#queue.size === 0) this.#isOverflowing = false;
+  }
+
+  #dropped(): void {
+    this.#counters.dropped++;
+    if (this.#isOverflowing) return;
+    this.#isOverflowing = true;
+    const { endpointId } = this.#controller;
+    this.#log.warn(`more than ${this.#capacity} notifications wait for ${endpointId}: the oldest are dropped`);
   }
 
   #schedule(): void {
@@ -198,7 +219,7 @@ export class Outbox {
       if (this.#unanswered.size >= this.#capacity) {
         const [oldest] = this.#unanswered.keys();
         if (oldest !== undefined) this.#forget(oldest);
-        this.#counters.dropped++;
+        this.#dropped();
       }
       const unanswered = { entry, msg, attempts: 0, timer: undefined };
       this.#unanswered.set(msgId, unanswered);

@@ -103,9 +103,10 @@ export class Outlet implements Postman {
   announce(connection: Connection, controller: Controller, replyTo?: string): void {
     const to = this.routeOn(connection, controller)?.to ?? replyTo;
     if (to === undefined && connection.hasAddresses) return;
-    const whom = `${controller.endpointId} ${to ?? ""}`;
-    if (connection.announced.get(controller.path) === whom) return;
-    connection.announced.set(controller.path, whom);
+    const { endpointId, path } = controller;
+    const before = connection.announced.get(path);
+    if (before && before.endpointId === endpointId && before.to === to) return;
+    connection.announced.set(path, { endpointId, to });
     this.#record(connection, controller, connection.connectRecord, to);
   }
 

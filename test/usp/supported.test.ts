@@ -187,6 +187,7 @@ describe("GetInstances", () => {
     expect(await of("Device.House.Room.", true, few)).toEqual([["Device.House.Room.2.", { Name: "b" }]]);
     expect(await of('Device.House.Room.[Alias=="cpe-2"].Chair.', true, few)).toEqual([]);
     expect(await of('Device.House.Room.[Secret=="sb"].', true, few)).toEqual([]);
+    expect(await of("Device.LocalAgent.Controller.", true, few)).toEqual([]);
   });
 });
 

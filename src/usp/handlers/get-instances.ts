@@ -5,10 +5,11 @@ import type {
   GetInstancesResp_RequestedPathResult,
 } from "../../../proto/generated/usp-msg.ts";
 import { UspError, UspErrorCode } from "../../lib/usp-error.ts";
+import { resolve } from "../../model/resolve.ts";
 import type { InstanceNode, SupportedObject } from "../../model/tree.ts";
 import type { ResponseType } from "../codec.ts";
 import { READ } from "../rights.ts";
-import { absent, asUspError, Budget, invalidPath, resolveFor, type HandlerContext } from "./handler.ts";
+import { absent, asUspError, Budget, invalidPath, type HandlerContext } from "./handler.ts";
 
 export function getInstances({ objPaths, firstLevelOnly }: GetInstances, context: HandlerContext): ResponseType {
   const budget = new Budget(context.responseBytes);
@@ -26,7 +27,9 @@ function ofPath(
   try {
     const path = context.paths.parse(requestedPath);
     if (path.leafKind !== "object") throw invalidPath(requestedPath);
-    const { object, nodes, isTable, isSearch } = resolveFor(context, path);
+    const { object, nodes, isTable, isSearch } = resolve(context.tree, path, context.view);
+    // R-GIN.0: of what may not be read there are no rows.
+    if (!context.view.access.visible(object)) return { requestedPath, errCode: 0, errMsg: "", currInsts: [] };
     if (nodes.length === 0 && !isSearch) throw absent(requestedPath);
     if (!isTable && !hasTables(object))
       throw new UspError(UspErrorCode.NotATable, `${object.path} is no table and holds none`, requestedPath);

@@ -23,7 +23,31 @@ export interface DataModelUri {
   readonly dataModelUri: (path: string) => string;
 }
 
+/**
+ * Answers by what the roles make visible, for as long as the permissions stay: the model itself never changes while the
+ * agent runs.
+ */
+const answers = new WeakMap<Access, Map<string, ResponseType>>();
+/** Different requests that are kept for one set of roles. */
+const MAX_ANSWERS = 16;
+
 export function getSupportedDm(request: GetSupportedDM, context: HandlerContext & DataModelUri): ResponseType {
+  const { access } = context.view;
+  let kept = answers.get(access);
+  if (!kept) answers.set(access, (kept = new Map()));
+  const key = JSON.stringify(request);
+  let answer = kept.get(key);
+  if (!answer) {
+    answer = describe(request, context);
+    if (kept.size >= MAX_ANSWERS) kept.clear();
+    if (key.length <= MAX_KEY) kept.set(key, answer);
+  }
+  return answer;
+}
+
+const MAX_KEY = 512;
+
+function describe(request: GetSupportedDM, context: HandlerContext & DataModelUri): ResponseType {
   const { tree, view } = context;
   const reqObjResults = request.objPaths.map((path): GetSupportedDMResp_RequestedObjectResult => {
     const result = { reqObjPath: path, errCode: 0, errMsg: "", dataModelInstUri: "", supportedObjs: [] };
