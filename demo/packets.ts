@@ -242,7 +242,7 @@ export function dnsQuestion(id: number, name: string, type: "A" | "AAAA" | "HTTP
   });
 }
 
-/** An answer: a chain of names from the question on, and the addresses of the last; none is NXDOMAIN. */
+/** An answer: a chain of names from the question on, and the addresses of the last, which may have none. */
 export function dnsAnswer(
   id: number,
   names: readonly string[],
@@ -252,11 +252,10 @@ export function dnsAnswer(
 ): Buffer {
   const answers: Answer[] = names.slice(1).map((data, i) => ({ type: "CNAME", name: names[i] as string, ttl, data }));
   for (const data of addresses) answers.push({ type, name: names.at(-1) as string, ttl, data });
-  const failed = answers.length === 0 ? 3 : 0;
   return dnsPacket.encode({
     type: "response",
     id,
-    flags: dnsPacket.RECURSION_DESIRED | dnsPacket.RECURSION_AVAILABLE | failed,
+    flags: dnsPacket.RECURSION_DESIRED | dnsPacket.RECURSION_AVAILABLE,
     questions: [{ type, name: names[0] as string }],
     answers,
   });

@@ -20,7 +20,7 @@ import { PacketNames } from "./packet-names.ts";
 import { FlowRows } from "./packet-rows.ts";
 import { DOUBLES, Double, PacketTable, State, TIMEOUT_MS, Timeout, WORDS, Word } from "./packet-table.ts";
 import type { HomeNetwork } from "./pcap-home.ts";
-import { arpSender, ndpClaim } from "./pcap-home.ts";
+import { arpSender, isLinkLocal, isPlain, ndpClaim } from "./pcap-home.ts";
 
 export type { Judge, JudgedFlow } from "./packet-judge.ts";
 
@@ -303,7 +303,7 @@ export class PacketFlows {
     const now = this.#times[0] as number;
     const last = slot * DOUBLES + Double.Last + side;
     if (words[at + Word.View + side] !== view.view) {
-      if (now - (doubles[last] as number) < SAME_PACKET_MS) {
+      if (now - (doubles[last] as number) < SAME_PACKET_MS && isBetweenTwo(view.addresses)) {
         this.counts.duplicates++;
         return false;
       }
@@ -486,6 +486,11 @@ function icmpRequest(type: number): number {
 
 function icmpv6Request(type: number): number {
   return type === 128 || type === 129 ? 128 : -1;
+}
+
+/** Both ends are one station's: others can't send the same. */
+function isBetweenTwo(addresses: Int32Array): boolean {
+  return (isPlain(addresses, 0) || isLinkLocal(addresses, 0)) && (isPlain(addresses, 4) || isLinkLocal(addresses, 4));
 }
 
 function isGroup(mac: number): boolean {

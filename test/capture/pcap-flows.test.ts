@@ -359,6 +359,14 @@ describe("link layers", () => {
   });
 });
 
+test("devices that ask from no address, or send to all, share a flow, and each packet counts", async () => {
+  const asks = (mac: string) =>
+    ethernet(mac, "FF:FF:FF:FF:FF:FF", udp("0.0.0.0", "255.255.255.255", 68, 67, Buffer.alloc(300)));
+  const { flows, source } = await observe([asks(CAMERA), asks(PHONE), asks("02:00:00:00:00:03"), asks(CAMERA)]);
+  expect(flows).toMatchObject([{ packets: 4, bytes: 4 * 328 }]);
+  expect(source.counts?.duplicates).toBe(0);
+});
+
 describe("names and addresses", () => {
   test("questions and answers are told over UDP, with the device and the chain", async () => {
     const chain = ["cam.maker.example", "cdn.maker.example", "edge.cdn.example"];

@@ -5,6 +5,7 @@
 import { createWriteStream } from "node:fs";
 import { once } from "node:events";
 import { Flag, arp, dnsAnswer, dnsQuestion, echo, ethernet, neighbour, tcp, udp } from "../../demo/packets.ts";
+import { randomFrom } from "../../demo/random.ts";
 import { PcapWriter } from "../../src/capture/pcap-writer.ts";
 import { printMac } from "../../src/lib/address.ts";
 
@@ -70,17 +71,6 @@ interface Conversation {
   readonly isUpload: boolean;
   sent: number;
   received: number;
-}
-
-/** mulberry32: small, and the same everywhere. */
-export function randomFrom(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
 }
 
 /** The frames in order of time. `books` is complete when the iteration is. */
