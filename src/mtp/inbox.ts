@@ -22,6 +22,11 @@ interface Entry<Item> {
   readonly acknowledge: (() => void) | undefined;
 }
 
+interface Taker<Item> {
+  resolve(result: IteratorResult<Item, undefined>): void;
+  reject(error: Error): void;
+}
+
 export class Inbox<Item> implements AsyncIterable<Item> {
   readonly #limits: InboxLimits;
   readonly #mustRead: () => boolean;
@@ -30,7 +35,7 @@ export class Inbox<Item> implements AsyncIterable<Item> {
   #unacknowledged = 0;
   #dropped = 0;
   #held: (() => void) | undefined;
-  #wake: (() => void) | undefined;
+  readonly #takers: Taker<Item>[] = [];
   #end: { error?: Error } | undefined;
 
   /** @param mustRead Whether something else waits for what comes on this connection. */
@@ -49,6 +54,13 @@ export class Inbox<Item> implements AsyncIterable<Item> {
    * @param acknowledge Called once, in the order of arrival, where the item's sender waits for that.
    */
   push(item: Item, size: number, proceed: () => void, acknowledge?: () => void): void {
+    const taker = this.#takers.shift();
+    if (taker !== undefined) {
+      acknowledge?.();
+      taker.resolve({ value: item, done: false });
+      proceed();
+      return;
+    }
     if (this.#fills(LAST_BOUND)) {
       this.#dropped++;
       proceed();
@@ -60,7 +72,6 @@ export class Inbox<Item> implements AsyncIterable<Item> {
     else acknowledge?.();
     this.#items.push({ item, size, acknowledge: isLate ? acknowledge : undefined });
     this.#bytes += size;
-    this.#wake?.();
     // Some brokers (aedes) send on without acknowledgements.
     const bound = acknowledge === undefined ? 1 : PATIENCE;
     if (!this.#fills(bound) || this.#mustRead()) proceed();
@@ -77,20 +88,28 @@ export class Inbox<Item> implements AsyncIterable<Item> {
   /** Nothing more will come. What is here can still be taken; then iteration ends, or throws `error`. */
   end(error?: Error): void {
     this.#end ??= error === undefined ? {} : { error };
-    this.#wake?.();
+    for (const taker of this.#takers.splice(0)) this.#finish(taker);
     this.release();
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Item, void, undefined> {
-    for (;;) {
-      for (let next = this.#take(); next !== undefined; next = this.#take()) yield next.item;
-      if (this.#end !== undefined) {
-        if (this.#end.error !== undefined) throw this.#end.error;
-        return;
-      }
-      await new Promise<void>((resolve) => (this.#wake = resolve));
-      this.#wake = undefined;
-    }
+  /** Written out, because an async generator costs several promises for each Record. */
+  [Symbol.asyncIterator](): AsyncIterator<Item, undefined> {
+    return {
+      next: () => {
+        const entry = this.#take();
+        if (entry !== undefined) return Promise.resolve({ value: entry.item, done: false });
+        return new Promise((resolve, reject) => {
+          if (this.#end === undefined) this.#takers.push({ resolve, reject });
+          else this.#finish({ resolve, reject });
+        });
+      },
+      return: () => Promise.resolve({ value: undefined, done: true }),
+    };
+  }
+
+  #finish({ resolve, reject }: Taker<Item>): void {
+    if (this.#end?.error === undefined) resolve({ value: undefined, done: true });
+    else reject(this.#end.error);
   }
 
   #take(): Entry<Item> | undefined {
