@@ -5,7 +5,13 @@
 
 export type ModelChange =
   /** `path` is the object's instance path, `param` the bare name. The listener reads the value if it cares. */
-  | { readonly kind: "value"; readonly path: string; readonly param: string }
+  | {
+      readonly kind: "value";
+      readonly path: string;
+      readonly param: string;
+      /** A controller's Set did it; absent where the device itself did. */
+      readonly isSet?: true;
+    }
   | {
       readonly kind: "created";
       readonly path: string;

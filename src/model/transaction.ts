@@ -245,7 +245,9 @@ export class Transaction implements Change {
       for (const [name, text] of before) if (this.tree.text(node, name) !== text) changed.add(name);
       if (changed.size === 0) continue;
       node.object.implementation.committed?.(this.#change("changed", node, changed));
-      if (!this.#isFresh(node)) notify.push(() => changes.value(node.path, ...changed));
+      if (this.#isFresh(node)) continue;
+      const by = this.caller === AGENT ? {} : { isSet: true as const };
+      for (const param of changed) notify.push(() => changes.emit({ kind: "value", path: node.path, param, ...by }));
     }
     for (const tell of notify) tell();
   }

@@ -73,6 +73,8 @@ export class MtpManager {
       if (row !== undefined) this.restart(row);
       return;
     }
+    // A connector may itself keep something there: the client id that the broker gave.
+    if (change.kind === "value" && !change.isSet) return;
     for (const [path, { connector }] of this.#tasks)
       if (!connector || connector.watches.some((watched) => change.path.startsWith(watched))) this.restart(path);
   }

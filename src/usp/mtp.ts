@@ -24,7 +24,10 @@ export interface Connected {
 export interface MtpConnector {
   readonly protocol: Protocol;
   readonly retry: RetryPolicy;
-  /** Instance paths (final dot) below which a change of a writable parameter means: connect anew. The MTP row's own is implied. */
+  /**
+   * Instance paths (final dot) below which a controller's change means: connect anew. What the device itself writes there
+   * does not. The MTP row's own path is implied.
+   */
   readonly watches: readonly string[];
   /** Opens a connection; rejects with a reason for an operator. Aborting the signal gives up. */
   connect(signal: AbortSignal): Promise<Connected>;

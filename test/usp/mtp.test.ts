@@ -163,6 +163,35 @@ describe("a link that a peer opened", () => {
   });
 });
 
+describe("what a connection depends on", () => {
+  it("makes it anew when a controller changes it, not when the connector itself keeps something there", async () => {
+    const network = new Network();
+    world = await buildWorld({
+      before: ({ tree }) => void addRow(tree, "Device.MQTT.Client.", { Name: "broker" }),
+      isStarted: false,
+      mtp: () => ({
+        protocol: "MQTT",
+        retry: { minimumMs: 5, multiplier: 2, maximumMs: 50 },
+        watches: ["Device.MQTT.Client.1."],
+        connect: () => {
+          setParams(world.tree, "Device.MQTT.Client.1.", { ClientID: `given-${network.connects}` });
+          return network.connect();
+        },
+      }),
+    });
+    world.network.connects = 1; // it is the other network that connects
+    const admin = new Peer(network, "self::admin");
+    await world.start();
+    await until(() => kinds(admin).length === 1);
+    await settle();
+    expect(network.connects).toBe(1);
+    await admin.ask(setOne("Device.MQTT.Client.1.", { KeepAliveTime: "30" }));
+    await until(() => kinds(admin).at(-1) === "mqttConnect" && network.connects === 2);
+    await settle();
+    expect(network.connects).toBe(2);
+  });
+});
+
 describe("an MTP row whose settings make no connection", () => {
   it("says so, and connects when they do", async () => {
     let isReady = false;
