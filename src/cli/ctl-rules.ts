@@ -172,7 +172,12 @@ async function report(context: WordContext, what: string, path: string): Promise
   const reason = values.get(`${path}StatusReason`) ?? "";
   if (context.options.json === true) sayJson(context, { Rule: path, Status: status, StatusReason: reason });
   else {
-    const state = status === "Enabled" ? "blocked" : status === "Pending" ? "not in force yet, asked for" : `not blocked (${status})`;
+    const state =
+      status === "Enabled"
+        ? "blocked"
+        : status === "Pending"
+          ? "not in force yet, asked for"
+          : `not blocked (${status})`;
     say(context, `${what}: ${state} by ${path}${reason === "" ? "" : `: ${reason}`}`);
   }
   return status === "Enabled" ? Exit.Ok : Exit.Partial;
