@@ -52,12 +52,18 @@
 #define PROTOCOL_VERSION 1
 #define FRAME_HEADER 12u
 #define FRAME_LIMIT (4u << 20)
+/*
+ * What waits for Node is kept here rather than in the kernel's buffer, where an event takes five times its size: so far
+ * events are taken although Node is busy, so far dumps.
+ */
 #define OUT_SIZE (256u << 10)
+#define OUT_LIMIT (16u << 20)
+#define OUT_DUMPS (512u << 10)
 /* The kernel makes no dump buffer larger than this, and no event. */
 #define RECV_SIZE (64u << 10)
 #define TABLE "spin_usp"
 #define NO_INDEX 0xffffffffu
-#define SUBSCRIPTIONS 8
+#define SUBSCRIPTIONS 10
 #define DUMPS 4
 /* Messages taken from one socket before the others get their turn. */
 #define TURN 4096
@@ -66,7 +72,8 @@
 
 enum request_kind {
 	CONNTRACK = 1, DUMP_CONNTRACK, PACKET_LOG, ROUTE, DUMP_ROUTE, RULESET, TRANSACT, DUMP_SET, DELETE_CONNTRACK,
-	LOAD_RULESET, PREPARE, FORGET
+	LOAD_RULESET, PREPARE, FORGET,
+	CONNTRACK_ENDS = 100 /* the second socket of CONNTRACK */
 };
 enum frame_kind { HELLO = 1, DATA, RESULT, LOSS };
 enum { RESULT_INTERRUPTED = 1 };
@@ -94,7 +101,7 @@ static uint32_t transact_port;
 static int ruleset_fd = -1;
 static struct { pid_t pid, last; int fd; uint32_t request; int64_t deadline; char text[4096]; size_t length; } nft = { .fd = -1 };
 static uint8_t *out;          /* frames that wait to be written together: Node then wakes once for all */
-static uint32_t out_used;
+static uint32_t out_size, out_sent, out_used;
 
 static void die(const char *what)
 {
@@ -111,32 +118,47 @@ static int64_t now_ms(void)
 
 /* ---- to Node ---- */
 
-static void write_all(const uint8_t *p, size_t n)
+/* Writes what Node takes; with `all`, waits until it took everything. */
+static void flush_out(int all)
 {
-	while (n > 0) {
-		ssize_t w = write(1, p, n);
-		if (w >= 0) {
-			p += w;
-			n -= (size_t)w;
-		} else if (errno == EAGAIN) {
+	while (out_sent < out_used) {
+		ssize_t n = write(1, out + out_sent, out_used - out_sent);
+		if (n >= 0) out_sent += (uint32_t)n;
+		else if (errno == EAGAIN && !all) return;
+		else if (errno == EAGAIN) {
 			struct pollfd f = { .fd = 1, .events = POLLOUT };
 			poll(&f, 1, -1);
 		} else if (errno != EINTR) {
 			exit(0); /* the reader has gone */
 		}
 	}
-}
-
-static void flush_out(void)
-{
-	if (out_used) write_all(out, out_used);
-	out_used = 0;
+	out_sent = out_used = 0;
+	if (out_size > OUT_SIZE) {
+		free(out);
+		out = malloc(out_size = OUT_SIZE);
+		if (!out) die("memory");
+	}
 }
 
 /* Where the next frame's payload goes, with room for `length` bytes. */
 static uint8_t *next_payload(uint32_t length)
 {
-	if (out_used + FRAME_HEADER + length + 4 > OUT_SIZE) flush_out();
+	uint32_t room = FRAME_HEADER + length + 4;
+	if (out_used + room > out_size && out_sent) {
+		memmove(out, out + out_sent, out_used - out_sent);
+		out_used -= out_sent;
+		out_sent = 0;
+	}
+	if (out_used + room > out_size) {
+		uint8_t *grown;
+		if (out_size > OUT_LIMIT) flush_out(1);
+		if (out_used + room > out_size) {
+			grown = realloc(out, 2 * out_size);
+			if (!grown) die("memory");
+			out = grown;
+			out_size *= 2;
+		}
+	}
 	return out + out_used + FRAME_HEADER;
 }
 
@@ -272,46 +294,63 @@ static int join(int fd, int group)
 	return setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group);
 }
 
-static void add_subscription(uint32_t kind, uint32_t request, int fd, uint32_t pause)
+static int add_subscription(uint32_t kind, uint32_t request, int fd, uint32_t pause)
 {
 	for (int i = 0; i < SUBSCRIPTIONS; i++) {
 		if (subscriptions[i].fd >= 0) continue;
 		subscriptions[i] = (struct subscription){ .fd = fd, .kind = kind, .request = request, .pause = pause };
-		send_result(request, 0, NO_INDEX, 0, "");
-		return;
+		return 0;
 	}
 	close(fd);
 	refuse(request, "too many subscriptions");
+	return -1;
 }
 
 /* Ends a subscription; what it still had to tell is not told. */
-static void forget(uint32_t request, uint32_t subscription)
+static void forget(uint32_t subscription)
 {
 	for (int i = 0; i < SUBSCRIPTIONS; i++) {
 		if (subscriptions[i].fd < 0 || subscriptions[i].request != subscription) continue;
 		close(subscriptions[i].fd);
 		subscriptions[i].fd = -1;
 	}
-	send_result(request, 0, NO_INDEX, 0, "");
 }
 
-static void subscribe(uint32_t kind, uint32_t request, int protocol, uint32_t bytes, uint32_t pause, const int *groups)
+/* A subscription to `groups`; 0, or -1 after the refusal has been sent. */
+static int subscribe(uint32_t kind, uint32_t request, int protocol, uint32_t bytes, uint32_t pause, const int *groups)
 {
-	int on = 1, fd;
-	fd = open_netlink(protocol, bytes);
+	int on = 1, fd = open_netlink(protocol, bytes);
 	if (fd < 0) {
 		send_result(request, errno, NO_INDEX, 0, "socket");
-		return;
+		return -1;
 	}
 	/* The kernel then keeps a DESTROY that found no room and delivers it later. */
-	if (kind == CONNTRACK) setsockopt(fd, SOL_NETLINK, NETLINK_BROADCAST_ERROR, &on, sizeof on);
+	if (kind == CONNTRACK || kind == CONNTRACK_ENDS)
+		setsockopt(fd, SOL_NETLINK, NETLINK_BROADCAST_ERROR, &on, sizeof on);
 	for (; *groups; groups++) {
 		if (join(fd, *groups) == 0) continue;
 		send_result(request, errno, NO_INDEX, 0, "multicast group");
 		close(fd);
-		return;
+		return -1;
 	}
-	add_subscription(kind, request, fd, pause);
+	return add_subscription(kind, request, fd, pause);
+}
+
+/*
+ * Beginnings and ends come through a socket each: the kernel ends flows by the hundred thousand at once, which would
+ * crowd out the beginnings, and ends are delivered again where beginnings are not.
+ */
+static void subscribe_conntrack(uint32_t request, uint32_t pause, uint32_t bytes)
+{
+	static const int begins[] = { NFNLGRP_CONNTRACK_NEW, 0 }, ends[] = { NFNLGRP_CONNTRACK_DESTROY, 0 };
+	if (subscribe(CONNTRACK, request, NETLINK_NETFILTER, bytes, pause, begins) < 0) return;
+	if (subscribe(CONNTRACK_ENDS, request, NETLINK_NETFILTER, bytes, pause, ends) < 0) forget(request);
+	else send_result(request, 0, NO_INDEX, 0, "");
+}
+
+static void subscribe_one(uint32_t kind, uint32_t request, int protocol, uint32_t bytes, uint32_t pause, const int *groups)
+{
+	if (subscribe(kind, request, protocol, bytes, pause, groups) == 0) send_result(request, 0, NO_INDEX, 0, "");
 }
 
 static void put_attribute(struct nlmsghdr *h, uint16_t type, const void *value, uint16_t length)
@@ -369,7 +408,7 @@ static void subscribe_log(uint32_t request, uint32_t group, uint32_t snap, uint3
 		send_result(request, error, NO_INDEX, 0, text[0] ? text : "NFLOG group");
 		return;
 	}
-	add_subscription(PACKET_LOG, request, fd, pause);
+	if (add_subscription(PACKET_LOG, request, fd, pause) == 0) send_result(request, 0, NO_INDEX, 0, "");
 }
 
 /* Whether a ruleset event tells that somebody else changed one of our tables. */
@@ -408,12 +447,20 @@ static size_t keep_foreign(uint8_t *p, size_t n)
 	return kept;
 }
 
-/* Passes on what waits in a socket. A loss is told only once the socket is empty: a dump before that would miss more. */
-static void drain(struct subscription *s)
+/* After a reading: the next one may come at once while the burst lasts, then a pause later, never later than that. */
+static void set_due(struct subscription *s, int empty)
+{
+	int64_t now = now_ms(), latest = now + (int64_t)(BURST + 1) * s->pause;
+	s->reserve = (s->reserve > now ? s->reserve : now) + s->pause;
+	if (s->reserve > latest) s->reserve = latest;
+	s->due = empty ? s->reserve - (int64_t)BURST * s->pause : 0;
+}
+
+/* Passes on what waits in a socket; 1 if nothing is left. A loss is told only once the socket is empty: a dump before that would miss more. */
+static int drain(struct subscription *s)
 {
 	uint8_t *payload = next_payload(2 * RECV_SIZE);
 	uint32_t used = 0;
-	int64_t now = now_ms();
 	int empty = 0, nothing = 1;
 	for (int turn = 0; turn < TURN && !empty; turn++) {
 		ssize_t n = receive_netlink(s->fd, payload + used, RECV_SIZE);
@@ -437,9 +484,40 @@ static void drain(struct subscription *s)
 		send_words(LOSS, s->request, s->lost, 0, 0, "");
 		s->lost = 0;
 	}
-	if (nothing) return;
-	s->reserve = (s->reserve > now ? s->reserve : now) + s->pause;
-	s->due = empty ? s->reserve - (int64_t)BURST * s->pause : 0;
+	if (!nothing) set_due(s, empty);
+	return empty;
+}
+
+static void drain_kind(uint32_t kind, uint32_t request)
+{
+	for (int i = 0; i < SUBSCRIPTIONS; i++) {
+		struct subscription *s = &subscriptions[i];
+		if (s->fd >= 0 && s->kind == kind && (!request || s->request == request))
+			for (int more = 0; more < 8 && !drain(s); more++) continue;
+	}
+}
+
+/*
+ * Passes on ends that wait. A flow's beginning is in its socket before its end is in this one, so beginnings are taken
+ * between reading ends and passing them on: Node never sees an end first. An overrun here is no loss, the kernel
+ * delivers again.
+ */
+static void drain_ends(struct subscription *s)
+{
+	static uint8_t ends[2 * RECV_SIZE] __attribute__((aligned(4)));
+	uint32_t used = 0, turn = 0;
+	int empty = 0;
+	while (!empty && turn++ < TURN && used <= RECV_SIZE) {
+		ssize_t n = receive_netlink(s->fd, ends + used, RECV_SIZE);
+		if (n >= 0) used += NLMSG_ALIGN((uint32_t)n);
+		else if (errno == EAGAIN) empty = 1;
+		else if (errno != ENOBUFS) die("receive");
+	}
+	if (!used) return;
+	drain_kind(CONNTRACK, s->request);
+	memcpy(next_payload(used), ends, used);
+	end_frame(DATA, s->request, used);
+	set_due(s, empty);
 }
 
 /* ---- dumps ---- */
@@ -464,9 +542,8 @@ static void start_dump(uint32_t request, int protocol, void *message, uint32_t b
 /* Reads some buffers of a dump; ends it when the kernel says so. */
 static void read_dump(struct dump *d)
 {
-	for (int i = 0; d->ordered && i < SUBSCRIPTIONS; i++)
-		if (subscriptions[i].fd >= 0 && subscriptions[i].kind == CONNTRACK) drain(&subscriptions[i]);
-	for (uint32_t read = 0; read < d->buffers; read++) {
+	if (d->ordered) drain_kind(CONNTRACK, 0);
+	for (uint32_t read = 0; read < d->buffers && out_used - out_sent < OUT_DUMPS; read++) {
 		char text[200] = "";
 		uint8_t *to = next_payload(RECV_SIZE);
 		uint32_t keep = 0;
@@ -890,7 +967,6 @@ static void prepare(uint32_t request)
 
 static void handle(uint32_t kind, uint32_t request, uint8_t *p, uint32_t length)
 {
-	static const int conntrack[] = { NFNLGRP_CONNTRACK_NEW, NFNLGRP_CONNTRACK_DESTROY, 0 };
 	static const int neighbours[] = { RTNLGRP_NEIGH, 0 };
 	static const int route[] = { RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
 				     RTNLGRP_IPV6_ROUTE, 0 };
@@ -904,14 +980,17 @@ static void handle(uint32_t kind, uint32_t request, uint8_t *p, uint32_t length)
 	else if (length != (kind < sizeof expected ? expected[kind] : 0)) refuse(request, "length of the request");
 	else {
 		if (length) memcpy(w, p, length);
-		if (kind == CONNTRACK) subscribe(kind, request, NETLINK_NETFILTER, w[1], w[0] > 1000 ? 1000 : w[0], conntrack);
+		if (kind == CONNTRACK) subscribe_conntrack(request, w[0] > 1000 ? 1000 : w[0], w[1]);
 		else if (kind == DUMP_CONNTRACK) dump_conntrack(request, w[0], w[1]);
 		else if (kind == PACKET_LOG) subscribe_log(request, w[0], w[1], w[2], w[3] > 1000 ? 1000 : w[3]);
-		else if (kind == ROUTE) subscribe(kind, request, NETLINK_ROUTE, 2 << 20, 5, w[0] ? neighbours : route);
+		else if (kind == ROUTE) subscribe_one(kind, request, NETLINK_ROUTE, 2 << 20, 5, w[0] ? neighbours : route);
 		else if (kind == DUMP_ROUTE) dump_route(request, w[0], w[1]);
-		else if (kind == RULESET) subscribe(kind, request, NETLINK_NETFILTER, 4 << 20, 20, ruleset);
+		else if (kind == RULESET) subscribe_one(kind, request, NETLINK_NETFILTER, 4 << 20, 20, ruleset);
 		else if (kind == PREPARE) prepare(request);
-		else if (kind == FORGET) forget(request, w[0]);
+		else if (kind == FORGET) {
+			forget(w[0]);
+			send_result(request, 0, NO_INDEX, 0, "");
+		}
 		else load_ruleset(request);
 	}
 }
@@ -933,7 +1012,7 @@ static void read_requests(void)
 	n = read(0, buffer + used, size - used);
 	if (n < 0 && (errno == EINTR || errno == EAGAIN)) return;
 	if (n <= 0) {
-		flush_out();
+		flush_out(1);
 		exit(0);
 	}
 	used += (uint32_t)n;
@@ -995,7 +1074,7 @@ static int timeout_ms(int64_t now, int64_t due, int current)
 
 int main(int argc, char **argv)
 {
-	struct pollfd polled[2 + SUBSCRIPTIONS + DUMPS];
+	struct pollfd polled[2 + SUBSCRIPTIONS + DUMPS + 1];
 	int sndbuf = 1 << 20;
 	if (argc == 3 && !strcmp(argv[1], "--ruleset")) open_ruleset(argv[2]);
 	else if (argc != 1) {
@@ -1003,7 +1082,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	out = malloc(OUT_SIZE);
+	fcntl(1, F_SETFL, fcntl(1, F_GETFL) | O_NONBLOCK);
+	out = malloc(out_size = OUT_SIZE);
 	if (!out) die("memory");
 	for (int i = 0; i < SUBSCRIPTIONS; i++) subscriptions[i].fd = -1;
 	for (int i = 0; i < DUMPS; i++) dumps[i].fd = -1;
@@ -1013,22 +1093,25 @@ int main(int argc, char **argv)
 	for (;;) {
 		int64_t now = now_ms();
 		int timeout = -1, any = 0;
-		flush_out();
+		uint32_t waiting;
+		flush_out(0);
+		waiting = out_used - out_sent;
 		memset(polled, 0, sizeof polled);
-		polled[0] = (struct pollfd){ .fd = 0, .events = POLLIN };
+		polled[0] = (struct pollfd){ .fd = waiting < OUT_LIMIT ? 0 : -1, .events = POLLIN };
+		polled[2 + SUBSCRIPTIONS + DUMPS] = (struct pollfd){ .fd = waiting ? 1 : -1, .events = POLLOUT };
 		polled[1] = (struct pollfd){ .fd = nft.fd, .events = POLLIN };
 		if (nft.fd >= 0) timeout = timeout_ms(now, nft.deadline, timeout);
 		for (int i = 0; i < SUBSCRIPTIONS; i++) {
 			struct subscription *s = &subscriptions[i];
-			int ready = s->due <= now;
+			int ready = s->due <= now && waiting < OUT_LIMIT;
 			polled[2 + i] = (struct pollfd){ .fd = ready ? s->fd : -1, .events = POLLIN };
-			if (s->fd >= 0 && !ready) timeout = timeout_ms(now, s->due, timeout);
+			if (s->fd >= 0 && s->due > now) timeout = timeout_ms(now, s->due, timeout);
 		}
 		for (int i = 0; i < DUMPS; i++) {
 			struct dump *d = &dumps[i];
-			int ready = d->due <= now;
+			int ready = d->due <= now && waiting < OUT_DUMPS;
 			polled[2 + SUBSCRIPTIONS + i] = (struct pollfd){ .fd = ready ? d->fd : -1, .events = POLLIN };
-			if (d->fd >= 0 && !ready) timeout = timeout_ms(now, d->due, timeout);
+			if (d->fd >= 0 && d->due > now) timeout = timeout_ms(now, d->due, timeout);
 		}
 		if (poll(polled, sizeof polled / sizeof *polled, timeout) < 0) {
 			if (errno != EINTR) die("poll");
@@ -1037,7 +1120,9 @@ int main(int argc, char **argv)
 		/* When one is read, so are the others, ahead of their time: Node wakes for it anyway. */
 		for (int i = 0; i < SUBSCRIPTIONS; i++) any |= subscriptions[i].fd >= 0 && polled[2 + i].revents;
 		for (int i = 0; any && i < SUBSCRIPTIONS; i++)
-			if (subscriptions[i].fd >= 0) drain(&subscriptions[i]);
+			if (subscriptions[i].fd < 0) continue;
+			else if (subscriptions[i].kind == CONNTRACK_ENDS) drain_ends(&subscriptions[i]);
+			else drain(&subscriptions[i]);
 		for (int i = 0; i < DUMPS; i++)
 			if (dumps[i].fd >= 0 && polled[2 + SUBSCRIPTIONS + i].revents) read_dump(&dumps[i]);
 		if (nft.fd >= 0 && polled[1].revents) read_nft();
