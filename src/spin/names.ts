@@ -15,6 +15,8 @@ const TTL_FLOOR_MS = 60_000;
 const TTL_GRACE_MS = 30_000;
 /** RFC 2181 §8 allows 68 years; nobody means more than a week. */
 const TTL_CEILING_MS = 7 * 24 * 60 * 60_000;
+/** Of all devices together: past it, the device that has most lets go of its oldest. */
+const MAX_ENTRIES = 16_384;
 const MAX_NAME = 253;
 const MAX_CHAIN = 16;
 
@@ -42,6 +44,7 @@ export class Names {
   #next = new Int32Array(0);
   #chains: (readonly string[])[] = [];
   #capacity = 0;
+  #used = 0;
   #free = -1;
 
   constructor(slots: number, perDevice: number, perName: number) {
@@ -76,6 +79,7 @@ export class Names {
     if (row < 0) {
       if (this.#addressesOf(slot, asked, now) >= this.#perName) return 0;
       if ((this.#count[slot] as number) >= this.#perDevice) this.#drop(this.#head[slot] as number);
+      else if (this.#used >= MAX_ENTRIES) this.#drop(this.#head[this.#fullest()] as number);
       row = this.#take(slot, words, offset);
     } else this.#unlink(row);
     this.#append(slot, row);
@@ -140,6 +144,13 @@ export class Names {
     return count;
   }
 
+  #fullest(): number {
+    let fullest = 0;
+    for (let slot = 1; slot < this.#count.length; slot++)
+      if ((this.#count[slot] as number) > (this.#count[fullest] as number)) fullest = slot;
+    return fullest;
+  }
+
   #find(slot: number, words: ArrayLike<number>, offset: number, asked: string): number {
     const index = this.#index;
     const hash = hashWords(words, offset, slot);
@@ -160,6 +171,7 @@ export class Names {
     const row = this.#free;
     this.#free = this.#next[row] as number;
     for (let i = 0; i < 4; i++) this.#words[row * 4 + i] = words[offset + i] as number;
+    this.#used++;
     this.#slot[row] = slot;
     this.#expires[row] = 0;
     this.#index.insert(hashWords(words, offset, slot), row);
@@ -170,6 +182,7 @@ export class Names {
     const slot = this.#slot[row] as number;
     this.#unlink(row);
     this.#index.remove(hashWords(this.#words, row * 4, slot), row);
+    this.#used--;
     this.#chains[row] = [];
     this.#slot[row] = -1;
     this.#next[row] = this.#free;

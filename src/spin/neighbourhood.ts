@@ -41,13 +41,17 @@ export class Neighbourhood {
   }
 
   networkSeen(network: Network): void {
-    const { devices } = this.#options;
+    const { devices, owners } = this.#options;
     this.#lanInterfaces = new Set(network.lanInterfaces);
     this.#gatewayMacs = new Set(network.gatewayMacs);
     // What turned out to be the gateway is no device.
     for (const mac of this.#gatewayMacs) {
       const row = devices.byMac(mac);
       if (row) devices.remove(row, "forgotten");
+    }
+    for (const address of network.gatewayAddresses) {
+      const words = parseAddress(address);
+      if (words) owners.release(words, 0);
     }
     const held = this.#held;
     this.#held = [];
@@ -73,6 +77,11 @@ export class Neighbourhood {
     if (observation.address === undefined) return;
     const evidence = state === "stale" ? Evidence.Stale : Evidence.Confirmed;
     this.#claim(row, observation, observation.address, evidence, 0);
+  }
+
+  /** A device that was not known asked a question. */
+  asked(mac: number, address: string, time: number): void {
+    this.neighbour({ kind: "neighbour", time, mac, address, interface: "", state: "frame" });
   }
 
   lease(observation: Lease): void {

@@ -34,7 +34,8 @@ const MOVED_AFTER_MS = 2 * 60_000;
 const UNCONFIRMED = -Infinity;
 
 export interface OwnerEvents {
-  gained(slot: number, words: Uint32Array, offset: number): void;
+  /** `moved`: another device held it until now. */
+  gained(slot: number, words: Uint32Array, offset: number, moved: boolean): void;
   lost(slot: number, words: Uint32Array, offset: number): void;
 }
 
@@ -83,7 +84,8 @@ export class Owners {
     leasedUntil = 0,
   ): ClaimCode {
     let row = this.#find(words, offset);
-    if (row >= 0 && this.#slot[row] !== slot) {
+    const moved = row >= 0 && this.#slot[row] !== slot;
+    if (moved) {
       if (evidence === Evidence.Stale || (evidence !== Evidence.Lease && this.#holds(row, now))) return Claim.Refused;
       this.#drop(row);
       row = -1;
@@ -99,7 +101,7 @@ export class Owners {
     row = this.#take(slot, words, offset);
     this.#confirmed[row] = evidence === Evidence.Stale ? UNCONFIRMED : now;
     this.#leasedUntil[row] = evidence === Evidence.Lease ? leasedUntil : 0;
-    this.#events.gained(slot, this.#words, row * 4);
+    this.#events.gained(slot, this.#words, row * 4, moved);
     return Claim.Gained;
   }
 
@@ -107,6 +109,12 @@ export class Owners {
   endLease(slot: number, words: ArrayLike<number>, offset: number): void {
     const row = this.#find(words, offset);
     if (row >= 0 && this.#slot[row] === slot) this.#leasedUntil[row] = 0;
+  }
+
+  /** Takes an address from whoever holds it: it is no device's. */
+  release(words: ArrayLike<number>, offset: number): void {
+    const row = this.#find(words, offset);
+    if (row >= 0) this.#drop(row);
   }
 
   /** Lets go of addresses that their owners no longer hold. */

@@ -11,23 +11,26 @@ import type { Log } from "../lib/log.ts";
 import type { Store } from "../lib/store.ts";
 import { Answers } from "./answers.ts";
 import { Baselines } from "./baselines.ts";
-import { Counter, Counters } from "./counters.ts";
+import { Condition } from "./condition.ts";
+import { Counters } from "./counters.ts";
 import { Destinations } from "./destinations.ts";
 import { DeviceTable } from "./devices.ts";
 import type { DeviceRow } from "./devices.ts";
 import { HomeMap } from "./direction.ts";
 import { EndedFlows } from "./ended-flows.ts";
 import { FlowTable } from "./flows.ts";
+import { Keeper } from "./keeper.ts";
 import { Names } from "./names.ts";
 import { Neighbourhood } from "./neighbourhood.ts";
-import type { Observation, Source } from "./observation.ts";
+import type { Health, Observation, Source } from "./observation.ts";
 import { Owners } from "./owners.ts";
 import type { Authority, ListResolver } from "./policy.ts";
 import { Queries } from "./query.ts";
 import { Reconciler } from "./reconciler.ts";
 import { RuleBook } from "./rules.ts";
-import type { RuleHits, RuleState } from "./rules.ts";
-import type { DeviceAddress, Enforcer, Hits, HomeNetwork, Policy } from "./ruleset.ts";
+import type { RuleHits } from "./rules.ts";
+import { RulesInForce } from "./rules-in-force.ts";
+import type { DeviceAddress, Enforcer, HomeNetwork } from "./ruleset.ts";
 import { Sources } from "./sources.ts";
 import { loadState, saveState, STATE_DOCUMENT } from "./state.ts";
 import type { StateParts } from "./state.ts";
@@ -47,20 +50,13 @@ import type {
   QueryPage,
   SpinStatus,
 } from "./types.ts";
-import { Verdicts } from "./verdict.ts";
 import { captureOf, summaryOf } from "./views.ts";
 import type { EventCounts } from "./views.ts";
 
 const TICK_MS = 1000;
 const SWEEP_TICKS = 30;
-/** An hour after something was lost and recovered, counters are called exact again. */
-const ESTIMATED_MS = 60 * 60_000;
 /** Flows that began so shortly before their address changed hands are the new owner's. */
 const HANDOVER_MS = 2000;
-/** New rows are saved this soon, so that they keep their numbers over a crash, but not more often than that. */
-const ROWS_SETTLE_MS = 2000;
-const ROWS_SAVE_INTERVAL_MS = 15_000;
-const NUMBERS_AT_ONCE = 256;
 const STOP_PATIENCE_MS = 3000;
 
 export interface SpinOptions {
@@ -106,27 +102,16 @@ export class Spin implements Home {
   readonly #reconciler: Reconciler | undefined;
   readonly #savedHits: Map<number, RuleHits>;
 
-  #verdicts = new Verdicts({ rules: [] });
-  readonly #ruleStates = new Map<number, RuleState>();
-  #rulesChecked = false;
-  #ruled: { version: number; macs: ReadonlySet<number> } = { version: -1, macs: new Set() };
-  readonly #deviceHits = new Map<number, { packets: number; bytes: number }>();
-  #harvesting: Promise<void> | undefined;
-
+  readonly #inForce: RulesInForce;
   readonly #sources: Sources;
-  #running = false;
-  #status: SpinStatus = "Starting";
-  #statusReason = "";
-  #accuracy: CounterAccuracy = "Exact";
-  #lostAt = -Infinity;
+  readonly #condition: Condition;
+  readonly #keeper: Keeper | undefined;
+  #harvesting: Promise<void> | undefined;
   readonly #events: EventCounts = { received: 0, lost: 0, dnsAnswers: 0 };
   #network: Extract<Observation, { kind: "network" }> | undefined;
 
   #tickedAt = -Infinity;
   #ticks = 0;
-  #savedAt: number;
-  #rowsDirtySince = Infinity;
-  #reservedNumbers: number;
 
   constructor(options: SpinOptions) {
     this.#options = options;
@@ -142,7 +127,7 @@ export class Spin implements Home {
     const slots = limits.devices;
     this.#counters = new Counters(slots);
     this.#owners = new Owners(slots, limits.addressesPerDevice, {
-      gained: (slot, words, offset) => this.#addressGained(slot, words, offset),
+      gained: (slot, words, offset, moved) => this.#addressGained(slot, words, offset, moved),
       lost: (slot, words, offset) => this.#addressLost(slot, words, offset),
     });
     this.#devices = new DeviceTable({
@@ -151,7 +136,7 @@ export class Spin implements Home {
       owners: this.#owners,
       monotonic: () => clock.monotonic(),
       vendorOf: options.vendorOf ?? (() => ""),
-      isRuled: (mac) => this.#ruledMacs().has(mac),
+      isRuled: (mac) => this.#inForce.names(mac),
       notify: (notice) => this.#notify(notice),
       releasing: (slot) => this.#releaseSlot(slot),
     });
@@ -181,6 +166,12 @@ export class Spin implements Home {
     this.#sources = new Sources(options.sources ?? [], this.#log, (observation, index) => {
       this.#observe(observation, index);
     });
+    this.#inForce = new RulesInForce({
+      rules: this.rules,
+      devices: this.#devices,
+      counters: this.#counters,
+      changed: (rule) => this.#notify({ kind: "rule-changed", rule }),
+    });
     this.#reconciler = options.enforcer && this.#reconcilerOf(options.enforcer);
     this.#answers = new Answers({
       clock,
@@ -198,7 +189,7 @@ export class Spin implements Home {
       ended: this.#ended,
       destinations: this.#destinations,
       names: this.#names,
-      verdicts: () => this.#verdicts,
+      verdicts: () => this.#inForce.verdicts,
       epoch: randomBytes(4).readUInt32BE().toString(36),
     });
     this.summary = summaryOf(this.#counters, this.#devices);
@@ -210,21 +201,30 @@ export class Spin implements Home {
       events: this.#events,
     });
 
+    this.#condition = new Condition({
+      clock,
+      isEnabled: () => this.#sources.enabled,
+      parts: () => this.#parts(),
+      rulesError: () => this.#reconciler?.lastError ?? "",
+      isOffloaded: () => this.#flows.offloaded > 0,
+      changed: () => this.#notify({ kind: "status-changed" }),
+    });
+
     const state = loadState(options.store?.load(STATE_DOCUMENT), this.#stateParts());
     this.#savedHits = state.hits;
     this.#devices.startNumbersAt(state.reservedNumbers);
-    this.#reservedNumbers = state.reservedNumbers;
     this.#devices.dirty = false;
-    this.#savedAt = clock.monotonic();
-    this.rules.onChange(() => this.#rulesChanged());
+    this.#keeper = options.store && this.#keeperOf(options.store, state.reservedNumbers);
+    this.rules.onChange(() => {
+      this.#reconciler?.policyChanged();
+      this.#inForce.checkSoon();
+    });
   }
 
   // ---- running -----------------------------------------------------------------------------------------------------
 
   async run(signal: AbortSignal): Promise<void> {
-    this.#running = true;
-    // Numbers are on disk as given out before anybody can see them.
-    if (this.#options.store) await this.#reserveNumbers();
+    await this.#keeper?.open();
     const work = new AbortController();
     const stop = () => work.abort();
     signal.addEventListener("abort", stop, { once: true });
@@ -232,7 +232,7 @@ export class Spin implements Home {
     const guard = this.#reconciler?.run(work.signal);
     const timer = setInterval(() => this.#tickIfDue(), TICK_MS);
     try {
-      this.#updateStatus();
+      this.#condition.update();
       await this.#sources.run(work.signal);
     } finally {
       clearInterval(timer);
@@ -240,7 +240,6 @@ export class Spin implements Home {
       stop();
       await guard;
       await this.#finish();
-      this.#running = false;
     }
   }
 
@@ -250,7 +249,7 @@ export class Spin implements Home {
 
   setEnabled(enabled: boolean): void {
     this.#sources.setEnabled(enabled);
-    this.#updateStatus();
+    this.#condition.update();
   }
 
   observe(observation: Observation): void {
@@ -269,6 +268,9 @@ export class Spin implements Home {
         this.#flows.dumped(observation.startedAt, source);
         break;
       case "query":
+        // A new device may ask before its neighbour entry is known; the question shows both of its addresses.
+        if (observation.mac !== undefined && !this.#devices.byMac(observation.mac))
+          this.#neighbourhood.asked(observation.mac, observation.client, observation.time);
         this.#answers.asked(observation, this.#counters);
         break;
       case "answer":
@@ -286,11 +288,9 @@ export class Spin implements Home {
         break;
       case "loss":
         this.#events.lost += observation.lost;
-        this.#lostAt = this.#clock.monotonic();
-        this.#updateAccuracy();
+        this.#condition.lost();
         break;
     }
-    if (this.#devices.dirty && this.#rowsDirtySince === Infinity) this.#rowsDirtySince = this.#clock.monotonic();
   }
 
   /** The last work: what has ended goes to the past, hits are fetched, everything is saved. */
@@ -298,7 +298,7 @@ export class Spin implements Home {
     this.tick();
     if (this.#reconciler?.canSettle === true) await within(STOP_PATIENCE_MS, this.settled());
     await within(STOP_PATIENCE_MS, this.harvest());
-    await this.save().catch((error: unknown) => this.#log.error("the counters were not saved", error));
+    await this.#keeper?.close();
     await this.#reconciler?.close().catch((error: unknown) => this.#log.warn("the enforcer did not close", error));
   }
 
@@ -317,10 +317,9 @@ export class Spin implements Home {
     this.#answers.tick();
     if (++this.#ticks % SWEEP_TICKS === 0) this.#owners.sweep(now);
     this.rules.expire();
-    this.#updateAccuracy();
-    this.#updateStatus();
+    this.#condition.update();
     if (this.rules.size > 0) void this.harvest();
-    this.#saveIfDue(now);
+    this.#keeper?.tick();
   }
 
   harvest(): Promise<void> {
@@ -328,32 +327,9 @@ export class Spin implements Home {
     const reconciler = this.#reconciler;
     this.#harvesting ??= reconciler
       .hits()
-      .then((hits) => hits && this.#countHits(hits))
+      .then((hits) => hits && this.#inForce.count(hits))
       .finally(() => (this.#harvesting = undefined));
     return this.#harvesting;
-  }
-
-  #countHits(hits: Hits): void {
-    this.rules.count(hits);
-    for (const [mac, total] of hits.devices) {
-      const seen = this.#deviceHits.get(mac) ?? { packets: 0, bytes: 0 };
-      // A total that fell is a new enforcer's and counts whole.
-      const fell = total.packets < seen.packets || total.bytes < seen.bytes;
-      this.#deviceHits.set(mac, { packets: total.packets, bytes: total.bytes });
-      const row = this.#devices.byMac(mac);
-      const packets = fell ? total.packets : total.packets - seen.packets;
-      const bytes = fell ? total.bytes : total.bytes - seen.bytes;
-      const slot = row?.slot ?? this.#counters.home;
-      if (packets > 0) this.#count(slot, Counter.BlockedPackets, packets);
-      if (bytes > 0) this.#count(slot, Counter.BlockedBytes, bytes);
-    }
-    for (const mac of this.#deviceHits.keys()) if (!hits.devices.has(mac)) this.#deviceHits.delete(mac);
-  }
-
-  /** The home alone, for a device without a row, would be counted twice by `add`. */
-  #count(slot: number, counter: 8 | 9, amount: number): void {
-    if (slot !== this.#counters.home) this.#counters.add(slot, counter, amount);
-    else this.#counters.addHome(counter, amount);
   }
 
   // ---- the home ----------------------------------------------------------------------------------------------------
@@ -373,12 +349,12 @@ export class Spin implements Home {
     });
   }
 
-  #addressGained(slot: number, words: Uint32Array, offset: number): void {
+  #addressGained(slot: number, words: Uint32Array, offset: number, moved: boolean): void {
     const row = this.#devices.bySlot(slot);
     if (!row) return;
     this.#reconciler?.addresses([deviceAddress(row, words, offset)], []);
     this.#devices.addressesChanged(slot, isIPv4(words, offset) ? 4 : 6);
-    this.#flows.ownerChanged(words, offset, slot, this.#clock.now() - HANDOVER_MS);
+    if (moved) this.#flows.ownerChanged(words, offset, slot, this.#clock.now() - HANDOVER_MS);
     this.#flows.bindWaiting();
     this.#answers.clientFound(words, offset);
   }
@@ -408,46 +384,7 @@ export class Spin implements Home {
       enforcer,
       deviceAddresses: () => this.#deviceAddresses(),
       nameAddresses: (domains) => this.#answers.underDomains(domains),
-      applied: (policy, { refused }) => this.#applied(policy, refused),
-    });
-  }
-
-  #rulesChanged(): void {
-    this.#reconciler?.policyChanged();
-    this.#checkRulesSoon();
-  }
-
-  #applied(policy: Policy, refused: ReadonlyMap<number, string>): void {
-    this.#verdicts = new Verdicts(policy, refused);
-    for (const row of this.#devices.values()) this.#devices.setBlocked(row, this.#verdicts.blocksAllOf(row.mac));
-    this.#checkRulesSoon();
-  }
-
-  /** Devices that rules name, in force or not. */
-  #ruledMacs(): ReadonlySet<number> {
-    if (this.#ruled.version !== this.rules.version) {
-      const macs = new Set(this.rules.list().flatMap((rule) => (rule.macs === "*" ? [] : rule.macs)));
-      this.#ruled = { version: this.rules.version, macs };
-    }
-    return this.#ruled.macs;
-  }
-
-  /** After the present turn, tells which rules' states changed. */
-  #checkRulesSoon(): void {
-    if (this.#rulesChecked) return;
-    this.#rulesChecked = true;
-    queueMicrotask(() => {
-      this.#rulesChecked = false;
-      const present = this.rules.list();
-      for (const { id } of present) {
-        const state = this.rules.state(id);
-        const before = this.#ruleStates.get(id);
-        this.#ruleStates.set(id, state);
-        if (before && (before.status !== state.status || before.reason !== state.reason))
-          this.#notify({ kind: "rule-changed", rule: id });
-      }
-      if (this.#ruleStates.size > present.length)
-        for (const id of this.#ruleStates.keys()) if (!this.rules.get(id)) this.#ruleStates.delete(id);
+      applied: (policy, report) => this.#inForce.applied(policy, report),
     });
   }
 
@@ -470,13 +407,13 @@ export class Spin implements Home {
   // ---- reading -----------------------------------------------------------------------------------------------------
 
   get status(): SpinStatus {
-    return this.#status;
+    return this.#condition.status;
   }
   get statusReason(): string {
-    return this.#statusReason;
+    return this.#condition.reason;
   }
   get accuracy(): CounterAccuracy {
-    return this.#accuracy;
+    return this.#condition.accuracy;
   }
 
   devices(): IterableIterator<HomeDevice> {
@@ -535,7 +472,7 @@ export class Spin implements Home {
 
   #notify(notice: Notice): void {
     if (notice.kind === "device-added")
-      this.#devices.setBlocked(notice.device as DeviceRow, this.#verdicts.blocksAllOf(notice.device.mac));
+      this.#devices.setBlocked(notice.device as DeviceRow, this.#inForce.verdicts.blocksAllOf(notice.device.mac));
     for (const listener of this.#listeners) {
       try {
         listener(notice);
@@ -548,34 +485,23 @@ export class Spin implements Home {
   // ---- state -------------------------------------------------------------------------------------------------------
 
   async save(): Promise<void> {
-    const { store } = this.#options;
-    if (!store) return;
-    this.#savedAt = this.#clock.monotonic();
-    this.#rowsDirtySince = Infinity;
-    this.#devices.dirty = false;
-    if (this.#devices.nextNumber + NUMBERS_AT_ONCE / 2 > this.#reservedNumbers)
-      this.#reservedNumbers = this.#devices.nextNumber + NUMBERS_AT_ONCE;
-    const reserved = this.#reservedNumbers;
-    await store.save(STATE_DOCUMENT, () =>
-      saveState(this.#stateParts(), reserved, this.#ruleHits(), (names) => this.#answers.isUnderRules(names)),
+    await this.#keeper?.save();
+  }
+
+  #keeperOf(store: Store, reserved: number): Keeper {
+    const document = (numbers: number) =>
+      saveState(this.#stateParts(), numbers, this.#ruleHits(), (names) => this.#answers.isUnderRules(names));
+    return new Keeper(
+      {
+        clock: this.#clock,
+        log: this.#log,
+        store,
+        devices: this.#devices,
+        intervalMs: this.#limits.saveIntervalMs,
+        document,
+      },
+      reserved,
     );
-    if (this.#running) this.#devices.reserve(reserved - 1);
-  }
-
-  async #reserveNumbers(): Promise<void> {
-    try {
-      await this.save();
-    } catch (error) {
-      this.#log.error("the state is not being saved: device rows may get other numbers after a restart", error);
-    }
-  }
-
-  #saveIfDue(now: number): void {
-    if (!this.#options.store || !this.#running) return;
-    const rowsDue = now - this.#rowsDirtySince >= ROWS_SETTLE_MS && now - this.#savedAt >= ROWS_SAVE_INTERVAL_MS;
-    const numbersDue = this.#devices.nextNumber + NUMBERS_AT_ONCE / 4 > this.#reservedNumbers;
-    if (rowsDue || numbersDue || now - this.#savedAt >= this.#limits.saveIntervalMs)
-      this.save().catch((error: unknown) => this.#log.error("the counters were not saved", error));
   }
 
   *#ruleHits(): Iterable<readonly [number, RuleHits]> {
@@ -595,38 +521,10 @@ export class Spin implements Home {
     };
   }
 
-  // ---- condition ---------------------------------------------------------------------------------------------------
-
-  #updateAccuracy(): void {
-    const estimated = this.#clock.monotonic() - this.#lostAt < ESTIMATED_MS;
-    const accuracy = this.#flows.offloaded > 0 ? "Partial" : estimated ? "Estimated" : "Exact";
-    if (accuracy === this.#accuracy) return;
-    this.#accuracy = accuracy;
-    this.#notify({ kind: "status-changed" });
-  }
-
-  #updateStatus(): void {
-    const [status, reason] = this.#condition();
-    if (status === this.#status && reason === this.#statusReason) return;
-    this.#status = status;
-    this.#statusReason = reason;
-    this.#notify({ kind: "status-changed" });
-  }
-
-  #condition(): [SpinStatus, string] {
-    if (!this.#sources.enabled) return ["Disabled", "Enable is false."];
+  #parts(): { name: string; health: Health }[] {
     const parts = (this.#options.sources ?? []).map(({ name, health }) => ({ name, health }));
     if (this.#options.enforcer) parts.push({ name: "enforcer", health: this.#options.enforcer.health });
-    const trouble = parts.filter(({ health }) => health.status === "Error" || health.status === "Degraded");
-    const words = trouble.map(
-      ({ name, health }) => `${name} (${health.backend}): ${health.lastError || health.status.toLowerCase()}`,
-    );
-    if (this.#reconciler?.lastError) words.push(`rules are not in force: ${this.#reconciler.lastError}`);
-    if (trouble.some(({ health }) => health.status === "Error")) return ["Error", words.join("; ")];
-    if (words.length > 0) return ["Degraded", words.join("; ")];
-    const starting = parts.find(({ health }) => health.status === "Starting");
-    if (starting) return ["Starting", `${starting.name} is starting.`];
-    return ["Running", ""];
+    return parts;
   }
 }
 

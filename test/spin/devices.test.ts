@@ -3,6 +3,7 @@ import { ManualClock } from "../../src/lib/clock.ts";
 import { memoryStore } from "../../src/lib/store.ts";
 import { newRule } from "../../src/spin/rules.ts";
 import type { Notice } from "../../src/spin/types.ts";
+import { WritingEnforcer } from "./fake-enforcer.ts";
 import { mac, START, TestHome } from "./home.ts";
 
 const MINUTE = 60_000;
@@ -133,6 +134,25 @@ describe("a device row", () => {
     expect(test.device(1).active).toBe(false);
   });
 
+  it("is Active when it asks for names, but not when a rule blocks it whole and it asks in vain", async () => {
+    const enforcer = new WritingEnforcer();
+    const test = new TestHome({ enforcer }).network().neighbour(1, "192.0.2.10").neighbour(2, "192.0.2.20");
+    test.spin.rules.put(newRule({ id: 1, enable: true, macs: [mac(1)], destinations: "*" }));
+    await test.spin.settled();
+    for (const client of ["192.0.2.10", "192.0.2.20"])
+      test.tell({ kind: "query", time: test.clock.now(), client, name: "www.example", type: "A" });
+    expect([test.device(1).active, test.device(2).active]).toEqual([false, true]);
+    expect([test.device(1).stats.dnsQueryCount, test.spin.summary.dnsQueryCount]).toEqual([1, 2]);
+    test.neighbour(1, "192.0.2.10", "frame");
+    expect(test.device(1).active).toBe(false);
+  });
+
+  it("is made for who asks for a name before its neighbour entry is known", () => {
+    const test = new TestHome().network();
+    test.tell({ kind: "query", time: START, client: "192.0.2.10", mac: mac(1), name: "www.example", type: "A" });
+    expect([test.device(1).ipv4Addresses, test.device(1).stats.dnsQueryCount]).toEqual([["192.0.2.10"], 1]);
+  });
+
   it("gives its rates in bits per second over the last ten seconds", () => {
     const test = new TestHome().network().neighbour(1, "192.0.2.10");
     test.spin.tick();
@@ -214,6 +234,19 @@ describe("an address", () => {
     expect(owner(test, "192.0.2.10")).toEqual([2]);
     test.lease(3, "192.0.2.10");
     expect(owner(test, "192.0.2.10")).toEqual([3]);
+  });
+
+  it("is taken from a device when it turns out to be the gateway's", () => {
+    const test = new TestHome().network().neighbour(1, "192.0.2.10").neighbour(1, "192.0.2.11");
+    test.tell({
+      kind: "network",
+      time: START,
+      lanInterfaces: ["br-lan"],
+      lanPrefixes: ["192.0.2.0/24"],
+      gatewayAddresses: ["192.0.2.1", "192.0.2.11"],
+      gatewayMacs: [],
+    });
+    expect(test.device(1).ipv4Addresses).toEqual(["192.0.2.10"]);
   });
 
   it("is not the gateway's, a group's, nor one from outside", () => {

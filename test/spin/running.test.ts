@@ -68,6 +68,36 @@ describe("run", () => {
     expect(new Spin({ clock: systemClock, log: silentLog, store }).summary.bytesSent).toBe(100);
   });
 
+  it("gives the next number after a clean stop, and one never given after a crash", async () => {
+    const store = memoryStore();
+    const clock = new ManualClock(START);
+    const start = () => new Spin({ clock, log: silentLog, store, sources: [new Said("conntrack", said())] });
+    const sees = (spin: Spin, index: number) => {
+      spin.observe({ kind: "neighbour", time: START, mac: mac(index), interface: "br-lan", state: "reachable" });
+      return spin.deviceByMac(mac(index))?.number;
+    };
+    const first = start();
+    const control = new AbortController();
+    const running = first.run(control.signal);
+    await turn();
+    expect(sees(first, 2)).toBe(2);
+    control.abort();
+    await running;
+    const second = start();
+    const dying = new AbortController();
+    const lives = second.run(dying.signal);
+    await turn();
+    const seen = sees(second, 3);
+    expect(seen).toBe(3);
+    // Had it died here, before it saved that row:
+    const third = start();
+    third.observe(said()[0] as Observation);
+    expect(sees(third, 4)).toBeGreaterThan(3);
+    expect(third.device(3)).toBeUndefined();
+    dying.abort();
+    await lives;
+  });
+
   it("ends by itself when all its sources have, as a replay's do", async () => {
     const spin = new Spin({ clock: new ManualClock(START), log: silentLog, sources: [new Said("pcap", said(), true)] });
     await spin.run(new AbortController().signal);

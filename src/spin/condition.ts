@@ -1,0 +1,63 @@
+/** Status and CounterAccuracy of the whole, from the condition of its parts. */
+import type { Clock } from "../lib/clock.ts";
+import type { Health } from "./observation.ts";
+import type { CounterAccuracy, SpinStatus } from "./types.ts";
+
+/** An hour after something was lost and recovered, counters are called exact again. */
+const ESTIMATED_MS = 60 * 60_000;
+
+export interface ConditionOptions {
+  readonly clock: Clock;
+  readonly isEnabled: () => boolean;
+  /** Sources, and the enforcer if there is one. */
+  readonly parts: () => readonly { readonly name: string; readonly health: Health }[];
+  /** Why the newest policy is not in force; empty if it is. */
+  readonly rulesError: () => string;
+  readonly isOffloaded: () => boolean;
+  readonly changed: () => void;
+}
+
+export class Condition {
+  readonly #options: ConditionOptions;
+  #lostAt = -Infinity;
+  status: SpinStatus = "Starting";
+  reason = "";
+  accuracy: CounterAccuracy = "Exact";
+
+  constructor(options: ConditionOptions) {
+    this.#options = options;
+  }
+
+  /** Something was missed; a dump recovers what it can. */
+  lost(): void {
+    this.#lostAt = this.#options.clock.monotonic();
+    this.update();
+  }
+
+  update(): void {
+    const { clock, isOffloaded, changed } = this.#options;
+    const isEstimated = clock.monotonic() - this.#lostAt < ESTIMATED_MS;
+    const accuracy = isOffloaded() ? "Partial" : isEstimated ? "Estimated" : "Exact";
+    const [status, reason] = this.#judge();
+    if (accuracy === this.accuracy && status === this.status && reason === this.reason) return;
+    this.accuracy = accuracy;
+    this.status = status;
+    this.reason = reason;
+    changed();
+  }
+
+  #judge(): [SpinStatus, string] {
+    const { isEnabled, parts, rulesError } = this.#options;
+    if (!isEnabled()) return ["Disabled", "Enable is false."];
+    const all = parts();
+    const inTrouble = all.filter(({ health }) => health.status === "Error" || health.status === "Degraded");
+    const words = inTrouble.map(
+      ({ name, health }) => `${name} (${health.backend}): ${health.lastError || health.status.toLowerCase()}`,
+    );
+    if (rulesError() !== "") words.push(`rules are not in force: ${rulesError()}`);
+    if (inTrouble.some(({ health }) => health.status === "Error")) return ["Error", words.join("; ")];
+    if (words.length > 0) return ["Degraded", words.join("; ")];
+    const starting = all.find(({ health }) => health.status === "Starting");
+    return starting ? ["Starting", `${starting.name} is starting.`] : ["Running", ""];
+  }
+}

@@ -1,0 +1,84 @@
+/** When the home is written to the state file: rarely, because flash wears, but soon when rows or their numbers change. */
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import type { Store } from "../lib/store.ts";
+import type { DeviceTable } from "./devices.ts";
+import { STATE_DOCUMENT } from "./state.ts";
+
+/** New rows are written this soon, so that they keep their numbers over a crash, but not more often than that. */
+const ROWS_SETTLE_MS = 2000;
+const ROWS_INTERVAL_MS = 15_000;
+/** Instance numbers are reserved on disk by so many, so that none is given twice whatever happens. */
+const NUMBERS_AT_ONCE = 256;
+
+export interface KeeperOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly store: Store;
+  readonly devices: DeviceTable;
+  readonly intervalMs: number;
+  /** The document, with the numbers below `reserved` as given out. */
+  readonly document: (reserved: number) => unknown;
+}
+
+export class Keeper {
+  readonly #options: KeeperOptions;
+  /** Numbers below are on disk as given out, or about to be. */
+  #reserved: number;
+  #savedAt: number;
+  #dirtySince = Infinity;
+  #isOpen = false;
+
+  constructor(options: KeeperOptions, reserved: number) {
+    this.#options = options;
+    this.#reserved = reserved;
+    this.#savedAt = options.clock.monotonic();
+  }
+
+  /** Reserves the first numbers, before anybody can see one. */
+  async open(): Promise<void> {
+    this.#isOpen = true;
+    try {
+      await this.save();
+    } catch (error) {
+      this.#options.log.error("the state is not kept: device rows may get other numbers after a restart", error);
+    }
+  }
+
+  /** Saves for the last time, and gives back the numbers that nobody needed. */
+  async close(): Promise<void> {
+    const { devices, log } = this.#options;
+    this.#isOpen = false;
+    this.#reserved = devices.nextNumber;
+    await this.#write().catch((error: unknown) => log.error("the counters were not saved", error));
+  }
+
+  save(): Promise<void> {
+    const { devices } = this.#options;
+    if (devices.nextNumber + NUMBERS_AT_ONCE / 2 > this.#reserved)
+      this.#reserved = devices.nextNumber + NUMBERS_AT_ONCE;
+    return this.#write();
+  }
+
+  /** The second's work. */
+  tick(): void {
+    const { clock, devices, intervalMs, log } = this.#options;
+    const now = clock.monotonic();
+    if (devices.dirty && this.#dirtySince === Infinity) this.#dirtySince = now;
+    if (!this.#isOpen) return;
+    const rowsDue = now - this.#dirtySince >= ROWS_SETTLE_MS && now - this.#savedAt >= ROWS_INTERVAL_MS;
+    const numbersDue = devices.nextNumber + NUMBERS_AT_ONCE / 4 > this.#reserved;
+    if (rowsDue || numbersDue || now - this.#savedAt >= intervalMs)
+      this.save().catch((error: unknown) => log.error("the counters were not saved", error));
+  }
+
+  async #write(): Promise<void> {
+    const { clock, store, devices, document } = this.#options;
+    this.#savedAt = clock.monotonic();
+    this.#dirtySince = Infinity;
+    devices.dirty = false;
+    const reserved = this.#reserved;
+    await store.save(STATE_DOCUMENT, () => document(reserved));
+    if (this.#isOpen) devices.reserve(reserved - 1);
+  }
+}

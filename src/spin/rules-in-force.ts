@@ -1,0 +1,103 @@
+/** What the rules do to the home: who is blocked, what was hit, and which rules' states changed. */
+import { Counter } from "./counters.ts";
+import type { Counters } from "./counters.ts";
+import type { DeviceTable } from "./devices.ts";
+import type { RuleBook, RuleState } from "./rules.ts";
+import type { ApplyReport, Hits, Policy } from "./ruleset.ts";
+import { Verdicts } from "./verdict.ts";
+
+interface Total {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+export interface RulesInForceOptions {
+  readonly rules: RuleBook;
+  readonly devices: DeviceTable;
+  readonly counters: Counters;
+  /** Status or StatusReason of a rule changed. */
+  readonly changed: (rule: number) => void;
+}
+
+export class RulesInForce {
+  readonly #options: RulesInForceOptions;
+  #verdicts = new Verdicts({ rules: [] });
+  readonly #states = new Map<number, RuleState>();
+  #isCheckDue = false;
+  #named: { version: number; macs: ReadonlySet<number> } = { version: -1, macs: new Set() };
+  /** What the enforcer said last of each device. */
+  readonly #seen = new Map<number, Total>();
+
+  constructor(options: RulesInForceOptions) {
+    this.#options = options;
+  }
+
+  get verdicts(): Verdicts {
+    return this.#verdicts;
+  }
+
+  /** The enforcer has this policy. */
+  applied(policy: Policy, { refused }: ApplyReport): void {
+    const { devices } = this.#options;
+    this.#verdicts = new Verdicts(policy, refused);
+    for (const row of devices.values()) devices.setBlocked(row, this.#verdicts.blocksAllOf(row.mac));
+    this.checkSoon();
+  }
+
+  /** Whether a rule names the device, in force or not. */
+  names(mac: number): boolean {
+    const { rules } = this.#options;
+    if (this.#named.version !== rules.version) {
+      const macs = new Set(rules.list().flatMap((rule) => (rule.macs === "*" ? [] : rule.macs)));
+      this.#named = { version: rules.version, macs };
+    }
+    return this.#named.macs.has(mac);
+  }
+
+  /** After the present turn of the event loop, tells which rules' states changed. */
+  checkSoon(): void {
+    if (this.#isCheckDue) return;
+    this.#isCheckDue = true;
+    queueMicrotask(() => {
+      this.#isCheckDue = false;
+      this.#check();
+    });
+  }
+
+  /** Adds to rules and devices what was dropped since the last time. */
+  count(hits: Hits): void {
+    const { rules, devices, counters } = this.#options;
+    rules.count(hits);
+    for (const [mac, total] of hits.devices) {
+      const seen = this.#seen.get(mac) ?? { packets: 0, bytes: 0 };
+      this.#seen.set(mac, { packets: total.packets, bytes: total.bytes });
+      // A total that fell is a new enforcer's and counts whole.
+      const fell = total.packets < seen.packets || total.bytes < seen.bytes;
+      const packets = fell ? total.packets : total.packets - seen.packets;
+      const bytes = fell ? total.bytes : total.bytes - seen.bytes;
+      // A device without a row is the home's all the same.
+      const slot = devices.byMac(mac)?.slot;
+      if (slot === undefined) {
+        counters.addHome(Counter.BlockedPackets, packets);
+        counters.addHome(Counter.BlockedBytes, bytes);
+      } else {
+        counters.add(slot, Counter.BlockedPackets, packets);
+        counters.add(slot, Counter.BlockedBytes, bytes);
+      }
+    }
+    for (const mac of this.#seen.keys()) if (!hits.devices.has(mac)) this.#seen.delete(mac);
+  }
+
+  #check(): void {
+    const { rules, changed } = this.#options;
+    const present = rules.list();
+    for (const { id } of present) {
+      const state = rules.state(id);
+      const before = this.#states.get(id);
+      this.#states.set(id, state);
+      if (before && (before.status !== state.status || before.reason !== state.reason)) changed(id);
+    }
+    if (this.#states.size > present.length)
+      for (const id of this.#states.keys()) if (!rules.get(id)) this.#states.delete(id);
+  }
+}
