@@ -112,7 +112,7 @@ async function run(args: ReplayArguments, io: ReplayIo, signal: AbortSignal): Pr
 
 function print(args: ReplayArguments, stdout: Writable, spin: Spin, names: AskedNames, source: PcapSource): void {
   const devices = [...spin.devices()];
-  const destinations = allDestinations(spin);
+  const destinations = allDestinations(spin, devices);
   const asked = names.list();
   if (args.json) {
     const answer = {
@@ -132,13 +132,15 @@ function print(args: ReplayArguments, stdout: Writable, spin: Spin, names: Asked
   stdout.write(summary(spin, source));
 }
 
-function allDestinations(spin: Spin): DestinationRow[] {
+function allDestinations(spin: Spin, devices: readonly HomeDevice[]): DestinationRow[] {
   const rows: DestinationRow[] = [];
-  for (let cursor: string | undefined; cursor !== "";) {
-    const page = spin.queryDestinations({ limit: 500, ...(cursor === undefined ? {} : { cursor }) });
-    rows.push(...page.rows);
-    cursor = page.nextCursor;
-  }
+  // One device after the other: each page of a query looks at all the rows that it is about.
+  for (const { physAddress } of devices)
+    for (let cursor: string | undefined; cursor !== "";) {
+      const page = spin.queryDestinations({ physAddress, limit: 500, ...(cursor === undefined ? {} : { cursor }) });
+      rows.push(...page.rows);
+      cursor = page.nextCursor;
+    }
   return rows.sort((a, b) => b.BytesSent + b.BytesReceived - a.BytesSent - a.BytesReceived);
 }
 
