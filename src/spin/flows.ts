@@ -222,12 +222,21 @@ export class FlowTable {
   #isLate(row: number, columns: FlowColumns, i: number, event: number): boolean {
     const time = columns.time[i] as number;
     const end = this.rows.seen[row] as number;
-    if (event === FlowEvent.New) return time < end;
+    if (event === FlowEvent.New) return time < end || this.#isOwnNew(row, time);
     const comparison = this.#compare(row, columns, i);
     // The kernel may deliver an End twice, if another listener missed it the first time.
     if (event === FlowEvent.End)
       return comparison === Comparison.Equal || (comparison === Comparison.Lower && time <= end);
     return time <= end || (comparison !== Comparison.Higher && time < end + LATE_MS);
+  }
+
+  /** Beginnings and ends may come by different ways, so an end can overtake its flow's beginning. */
+  #isOwnNew(row: number, time: number): boolean {
+    const { rows } = this;
+    if (((rows.flags[row] as number) & RowFlag.NewSeen) !== 0 || time >= (rows.seen[row] as number) + LATE_MS)
+      return false;
+    rows.flags[row] = (rows.flags[row] as number) | RowFlag.NewSeen;
+    return true;
   }
 
   /** A dump declared the flow ended, wrongly. */

@@ -114,6 +114,20 @@ describe("what a device is credited with", () => {
     expect(test.device(1).stats.flowsOpened).toBe(1);
   });
 
+  it("counts a flow once whose end overtakes its beginning", () => {
+    const flow = { from: "192.0.2.10", to: "198.51.100.7", port: 23 };
+    const test = home().flows({ ...flow, event: "End", counters: [1, 60, 1, 40] });
+    test.after(20).flows({ ...flow, event: "New" });
+    expect(test.traffic(1)).toEqual([60, 40, 1, 1]);
+    expect([test.device(1).stats.flowsOpened, test.device(1).stats.activeFlowCount]).toEqual([1, 0]);
+    test
+      .after(20)
+      .flows({ ...flow, event: "New" })
+      .after(20)
+      .flows({ ...flow, event: "End", counters: [1, 60, 1, 40] });
+    expect(test.device(1).stats.flowsOpened).toBe(2);
+  });
+
   it("counts whole what came after somebody zeroed the kernel's counters", () => {
     const flow = { from: "192.0.2.10", to: "198.51.100.7" };
     const test = home().flows({ ...flow, counters: [10, 1000, 10, 1000] });
