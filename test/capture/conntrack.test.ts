@@ -162,6 +162,8 @@ describeUnless(homeMissing() ?? missing("conntrack"), "conntrack", () => {
       expect(new Set(ours.map((flow) => flow.destination)).size).toBe(2 * count);
       const scanned = seen.with({ protocol: TCP, destination: "198.51.100.40" });
       expect(new Set(scanned.map((flow) => flow.destinationPort)).size).toBe(100);
+      await waitFor("the refused have ended", () => scanned.every((flow) => flow.ends === 1));
+      expect(seen.beginsAfterEnd).toBe(0);
     });
   });
 

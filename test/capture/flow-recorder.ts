@@ -26,6 +26,8 @@ export class FlowRecorder {
   readonly others: Exclude<Observation, { kind: "flows" }>[] = [];
   /** Counters of a flow whose end had been told. */
   afterEnd = 0;
+  /** Beginnings of a flow whose end had been told. */
+  beginsAfterEnd = 0;
   dumps = 0;
 
   readonly emit = (observation: Observation): void => {
@@ -75,6 +77,7 @@ export class FlowRecorder {
       const event = columns.event[row];
       if (event === FlowEvent.New) {
         flow.begins++;
+        if (flow.ends > 0) this.beginsAfterEnd++;
         continue;
       }
       if (event === FlowEvent.Counters && flow.ends > 0) this.afterEnd++;
