@@ -91,7 +91,7 @@ export const MtpMqtt = object("Device.LocalAgent.MTP.{i}.MQTT.", {
     Reference: readWrite(reference(MQTT_CLIENT), "The MQTT client that it uses."),
     ResponseTopicConfigured: readWrite(topic, "Where controllers send to the agent, unless the broker says otherwise."),
     ResponseTopicDiscovered: readOnly(topic, "Where the broker's Response Information says they do."),
-    PublishQoS: readWrite(unsignedInt({ max: 2 }), "QoS of what the agent sends.", { default: 1 }),
+    PublishQoS: readWrite(unsignedInt({ max: 2 }), "QoS of what the agent sends."),
   },
 });
 
