@@ -26,7 +26,7 @@ type Handlers<C extends Commands, R> = {
   ) => OutputsOf<C[K]> | Promise<OutputsOf<C[K]>>;
 };
 
-interface BindingBase<P extends Params, C extends Commands, R, Parent> {
+interface BindingBase<P extends Params, R, Parent> {
   readonly get: { readonly [K in keyof P]: (row: R) => ValueOf<P[K]> };
   /** Once a transaction that wrote the object is final. */
   readonly committed?: (change: CommittedChange & { readonly row: R }) => void;
@@ -45,7 +45,7 @@ export interface RowsOf<R, Parent> {
 }
 
 /** `set` and `commands` are asked for exactly when the schema has something to set or run. */
-export type Binding<P extends Params, C extends Commands, R, Parent> = BindingBase<P, C, R, Parent> &
+export type Binding<P extends Params, C extends Commands, R, Parent> = BindingBase<P, R, Parent> &
   ([WritableNames<P>] extends [never] ? { readonly set?: undefined } : { readonly set: Setters<P, R> }) &
   ([keyof C] extends [never] ? { readonly commands?: undefined } : { readonly commands: Handlers<C, R> });
 
@@ -61,7 +61,7 @@ export function bind<P extends Params, C extends Commands, R = undefined, Parent
   if (schema.isTable && !rows) throw new Error(`${schema.path} is a table: its binding needs rows`);
   const of = binding.of as ((parent: Row) => Row) | undefined;
   return {
-    schema: schema as unknown as ObjectSchema,
+    schema: schema,
     instances: (parent) => rows?.instances(parent) ?? [],
     row: (parent, instance) => (rows ? rows.row(parent, instance) : of ? of(parent) : parent),
     ...(rows?.find ? { find: rows.find.bind(rows) } : {}),
@@ -77,8 +77,8 @@ export function bind<P extends Params, C extends Commands, R = undefined, Parent
             transaction.undo((rows.remove as NonNullable<typeof rows.remove>)(parent, instance)),
         }
       : {}),
-    ...(binding.committed ? { committed: binding.committed as (change: CommittedChange) => void } : {}),
-    ...(binding.validate ? { validate: binding.validate as NonNullable<Implementation["validate"]> } : {}),
+    ...(binding.committed ? { committed: binding.committed } : {}),
+    ...(binding.validate ? { validate: binding.validate } : {}),
     command: (name) => commands[name] as CommandHandler,
   };
 }

@@ -72,7 +72,7 @@ export function table<P extends Params, C extends Commands>(
   schema: ObjectSchema<P, C>,
   options: TableOptions<P, C> = {},
 ): Implementation {
-  return new StoredObject(schema as unknown as ObjectSchema, options as unknown as TableOptions<Params, Commands>);
+  return new StoredObject(schema, options as unknown as TableOptions<Params, Commands>);
 }
 
 class StoredObject implements Implementation {

@@ -14,6 +14,7 @@ import {
   type SupportedObject,
   type SupportedParam,
 } from "./implementation.ts";
+import { checkKeys, missingKeys } from "./keys.ts";
 import { canonicalReference, referencedRows } from "./reference.ts";
 import { keysOf } from "./tree.ts";
 
@@ -153,38 +154,9 @@ export class Transaction implements Change {
         }
       }
     }
-    this.#generateKeys(node, new Set(settings.map(({ param }) => param)));
+    const given = new Set(settings.map(({ param }) => param));
+    for (const [name, value] of missingKeys(this.tree, node, given)) this.write(node, name, value);
     return { node, failures };
-  }
-
-  /**
-   * Unique keys that nobody gave (R-ADD.5): of each key its one writable parameter, where it is empty or taken. A key of
-   * several writable parameters is left as its defaults make it.
-   */
-  #generateKeys(node: InstanceNode, given: ReadonlySet<string>): void {
-    for (const key of node.object.schema.keys) {
-      const writable = key.params.filter((name) => node.object.params.get(name)?.schema.access !== "readOnly");
-      const [name] = writable;
-      if (writable.length !== 1 || name === undefined || given.has(name)) continue;
-      const { schema, read } = node.object.params.get(name) as SupportedParam;
-      const isNumber = /^(?:int|long|unsignedInt|unsignedLong)$/.test(schema.type.base) && !schema.type.item;
-      const taken = this.#sameKey(node, key.params) !== undefined;
-      if (!taken && (isNumber || schema.type.print(read(node.row)) !== "")) continue;
-      const text = isNumber ? `${this.#greatest(node, name) + 1}` : `cpe-${node.instance}`;
-      try {
-        this.write(node, name, schema.type.parse(text));
-      } catch (error) {
-        if (!(error instanceof ValueError)) throw error; // it stays empty; check() judges
-      }
-    }
-  }
-
-  #greatest(node: InstanceNode, name: string): number {
-    const { read } = node.object.params.get(name) as SupportedParam;
-    let greatest = 0;
-    for (const row of this.tree.rows(node.parent as InstanceNode, node.object))
-      if (row.instance !== node.instance) greatest = Math.max(greatest, read(row.row) as number);
-    return greatest;
   }
 
   /**
@@ -206,7 +178,7 @@ export class Transaction implements Change {
       // Rolled back or removed meanwhile.
       if (this.#isRemoved(node.path) || this.tree.at(node.path) === undefined) continue;
       try {
-        this.#checkKeys(node);
+        checkKeys(node);
         node.object.implementation.validate?.(node.row, this);
       } catch (error) {
         if (!(error instanceof UspError)) throw error;
@@ -351,40 +323,6 @@ export class Transaction implements Change {
       this.#touched.set(node.path, touched);
     }
     if (!touched.before.has(name)) touched.before.set(name, schema.type.print(read(node.row)));
-  }
-
-  #checkKeys(node: InstanceNode): void {
-    const { schema, params, name } = node.object;
-    if (!schema.isTable) return;
-    for (const key of schema.keys) {
-      const other = this.#sameKey(node, key.params);
-      if (other === undefined) continue;
-      const what = key.params.map((param) => {
-        const { schema: its, read } = params.get(param) as SupportedParam;
-        // What a controller may not read it shall not guess by trying (secured values).
-        return its.secured || its.hidden ? param : `${param} ${JSON.stringify(its.type.print(read(node.row)))}`;
-      });
-      throw new UspError(
-        UspErrorCode.DuplicateUniqueKey,
-        `${(node.parent as InstanceNode).path}${name}.${other}. has ${what.join(", ")} already`,
-        key.params[0],
-      );
-    }
-  }
-
-  /** Another row of the table whose parameters of these names have the same values. */
-  #sameKey(node: InstanceNode, names: readonly string[]): number | undefined {
-    const { params, implementation } = node.object;
-    const parent = node.parent as InstanceNode;
-    const supported = names.map((name) => params.get(name) as SupportedParam);
-    const mine = supported.map((param) => param.schema.type.print(param.read(node.row)));
-    for (const instance of implementation.instances(parent.row)) {
-      if (instance === node.instance) continue;
-      const row = implementation.row(parent.row, instance);
-      if (row !== undefined && supported.every((param, i) => param.schema.type.print(param.read(row)) === mine[i]))
-        return instance;
-    }
-    return undefined;
   }
 
   /** Whether the row, or the row it belongs to, was made by this transaction. */
