@@ -52,7 +52,7 @@ export interface PacketFlowsOptions {
 }
 
 const INTERFACE = "capture";
-const NEIGHBOUR_EVERY_MS = 30_000;
+const NEIGHBOUR_EVERY_MS = 60_000;
 /** A copy of a packet from elsewhere comes within this; a flow that was silent there for longer has moved. */
 const SAME_PACKET_MS = 1000;
 /** For this long a capture may show answers to what was sent before it began. */
