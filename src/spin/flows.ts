@@ -11,17 +11,14 @@
  */
 import type { Baselines } from "./baselines.ts";
 import { Counter } from "./counters.ts";
-import type { Counters } from "./counters.ts";
-import type { Destinations } from "./destinations.ts";
+import { Credits } from "./credits.ts";
+import type { CreditsOptions } from "./credits.ts";
 import { deviceBegan, deviceOffset, Direction, isLocal, peerOffset, sameWords } from "./direction.ts";
 import type { HomeMap } from "./direction.ts";
-import { servicePort } from "./ended-flows.ts";
 import type { EndedFlows } from "./ended-flows.ts";
 import { flowHash, FlowRows, FlowState, RowFlag } from "./flow-rows.ts";
-import type { Names } from "./names.ts";
 import { FlowEvent, FlowFlag } from "./observation.ts";
 import type { FlowColumns } from "./observation.ts";
-import type { Owners } from "./owners.ts";
 
 /** A dump's row may be read before the flow's end and be stamped and arrive after it. */
 const LATE_MS = 10_000;
@@ -30,21 +27,12 @@ const ENDED_TICKS = 30;
 const MAX_ENDED_ROWS = 8192;
 /** Flows that may wait for their device. */
 const MAX_WAITING = 8192;
-/** An answer that arrives this long after its flow's start still names the flow. */
-const NAMING_MS = 30_000;
 
-export interface FlowTableOptions {
+export interface FlowTableOptions extends CreditsOptions {
   readonly limit: number;
-  readonly slots: number;
   readonly home: HomeMap;
-  readonly owners: Owners;
-  readonly counters: Counters;
-  readonly destinations: Destinations;
-  readonly names: Names;
   readonly ended: EndedFlows;
   readonly baselines: Baselines;
-  /** The device in a slot sent something by itself, at the latest then (milliseconds since 1970). */
-  readonly sent: (slot: number, time: number) => void;
 }
 
 export class FlowTable {
@@ -65,12 +53,7 @@ export class FlowTable {
   #releasedTotal = 0;
   readonly #endedAtTick = new Float64Array(ENDED_TICKS);
   #tick = 0;
-  /** The difference being credited: packets, bytes, reply packets, reply bytes. Doubles as arguments would be boxed. */
-  readonly #delta = new Float64Array(4);
-  /** Devices that sent in this batch, and when. */
-  readonly #sentAt: Float64Array;
-  readonly #sentSlots: Int32Array;
-  #sentCount = 0;
+  readonly #credits: Credits;
   /** Rows of each device, and its flows that were counted when they began but found no room. */
   readonly #rowsOf: Int32Array;
   readonly #rowlessOf: Int32Array;
@@ -78,8 +61,7 @@ export class FlowTable {
   constructor(options: FlowTableOptions) {
     this.#options = options;
     this.rows = new FlowRows(options.limit);
-    this.#sentAt = new Float64Array(options.slots).fill(-1);
-    this.#sentSlots = new Int32Array(options.slots);
+    this.#credits = new Credits(this.rows, options);
     this.#rowsOf = new Int32Array(options.slots);
     this.#rowlessOf = new Int32Array(options.slots);
   }
@@ -95,7 +77,7 @@ export class FlowTable {
   /** Takes a batch of a source's flows. Allocates nothing but room for new flows. */
   apply(columns: FlowColumns, source: number): void {
     for (let i = 0; i < columns.length; i++) this.#applyOne(columns, i, source);
-    this.#flushSent();
+    this.#credits.flushSent();
   }
 
   /** A whole dump has passed: what neither it nor an event since its start showed has ended. */
@@ -115,7 +97,7 @@ export class FlowTable {
     const { rows } = this;
     for (let row = 0; row < rows.capacity && this.#waiting > 0; row++)
       if (rows.state[row] !== FlowState.Free && (rows.device[row] as number) < 0) this.#tryBind(row);
-    this.#flushSent();
+    this.#credits.flushSent();
   }
 
   /**
@@ -335,7 +317,7 @@ export class FlowTable {
     rows.last[at + 1] = columns.bytes[i] as number;
     rows.last[at + 2] = columns.replyPackets[i] as number;
     rows.last[at + 3] = columns.replyBytes[i] as number;
-    if ((rows.device[row] as number) >= 0) this.#credit(row);
+    if ((rows.device[row] as number) >= 0) this.#credits.credit(row);
   }
 
   /** A reading against the row's newest one. Lower in anything is Lower. */
@@ -348,90 +330,6 @@ export class FlowTable {
     const replyBytes = (columns.replyBytes[i] as number) - (last[at + 3] as number);
     if (packets < 0 || bytes < 0 || replyPackets < 0 || replyBytes < 0) return Comparison.Lower;
     return packets > 0 || bytes > 0 || replyPackets > 0 || replyBytes > 0 ? Comparison.Higher : Comparison.Equal;
-  }
-
-  /** Credits what the row owes its device. */
-  #credit(row: number): void {
-    const { rows } = this;
-    const delta = this.#delta;
-    const at = row * 4;
-    for (let k = 0; k < 4; k++) {
-      delta[k] = (rows.last[at + k] as number) - (rows.credited[at + k] as number);
-      rows.credited[at + k] = rows.last[at + k] as number;
-    }
-    const direction = rows.direction[row] as number;
-    const slot = rows.device[row] as number;
-    const sent = deviceBegan(direction) ? 0 : 2;
-    const received = 2 - sent;
-    // What the gateway's own questions draw from a device is not sent by itself.
-    if ((delta[sent] as number) > 0 && direction !== Direction.LocalInbound)
-      this.#noteSent(slot, rows.seen[row] as number);
-    const { counters } = this.#options;
-    if (isLocal(direction)) {
-      counters.add(slot, Counter.LocalBytesSent, delta[sent + 1] as number);
-      counters.add(slot, Counter.LocalBytesReceived, delta[received + 1] as number);
-      this.#creditPeer(row, sent, received);
-      return;
-    }
-    counters.addTraffic(
-      slot,
-      delta[sent + 1] as number,
-      delta[received + 1] as number,
-      delta[sent] as number,
-      delta[received] as number,
-    );
-    this.#options.destinations.add(
-      this.#destination(row),
-      delta[sent + 1] as number,
-      delta[received + 1] as number,
-      delta[sent] as number,
-      delta[received] as number,
-      rows.seen[row] as number,
-    );
-  }
-
-  /** The other device of a flow inside the home gets the same, the other way round. */
-  #creditPeer(row: number, sent: number, received: number): void {
-    const { rows } = this;
-    const { counters, owners } = this.#options;
-    if ((rows.peerDevice[row] as number) < 0)
-      rows.peerDevice[row] = owners.find(rows.addresses, row * 16 + peerOffset(rows.direction[row] as number));
-    const peer = rows.peerDevice[row] as number;
-    if (peer < 0 || peer === rows.device[row]) return;
-    counters.add(peer, Counter.LocalBytesSent, this.#delta[received + 1] as number);
-    counters.add(peer, Counter.LocalBytesReceived, this.#delta[sent + 1] as number);
-    if ((this.#delta[received] as number) > 0) this.#noteSent(peer, rows.seen[row] as number);
-  }
-
-  /** The destination of a row, looked up once and again if it had to give way in between. */
-  #destination(row: number): number {
-    const { rows } = this;
-    const { destinations } = this.#options;
-    const known = rows.destination[row] as number;
-    const named = rows.domain[row] !== "" || !this.#name(row);
-    if (known >= 0 && named && destinations.serial[known] === rows.destinationSerial[row]) return known;
-    const found = destinations.at(
-      rows.device[row] as number,
-      rows.addresses,
-      row * 16 + peerOffset(rows.direction[row] as number),
-      rows.protocol[row] as number,
-      servicePort(rows, row),
-      rows.domain[row] as string,
-      rows.start[row] as number,
-    );
-    rows.destination[row] = found;
-    rows.destinationSerial[row] = destinations.serial[found] as number;
-    return found;
-  }
-
-  /** Looks for the flow's name while it is young; whether it has got one now. */
-  #name(row: number): boolean {
-    const { rows } = this;
-    if ((rows.seen[row] as number) - (rows.start[row] as number) > NAMING_MS) return false;
-    const at = row * 16 + peerOffset(rows.direction[row] as number);
-    const name = this.#options.names.best(rows.device[row] as number, rows.addresses, at);
-    rows.domain[row] = name;
-    return name !== "";
   }
 
   /** Gives a waiting row its device, if it is known by now, with all that the row owes. */
@@ -458,12 +356,12 @@ export class FlowTable {
       const opened = ((rows.flags[row] as number) & RowFlag.Opened) === 0;
       rows.flags[row] = (rows.flags[row] as number) | RowFlag.Opened;
       if (opened && deviceBegan(direction)) this.#countOpened(slot, rows.flags[row] & RowFlag.NewSeen);
-      this.#name(row);
-      const destination = this.#destination(row);
+      this.#credits.name(row);
+      const destination = this.#credits.destination(row);
       const { flows } = this.#options.destinations;
       if (opened) flows[destination] = (flows[destination] as number) + 1;
     }
-    this.#credit(row);
+    this.#credits.credit(row);
   }
 
   /** Half of the table is room enough for any one device: the other half is for the others. */
@@ -535,7 +433,7 @@ export class FlowTable {
     if ((rows.device[row] as number) < 0) {
       if (rows.direction[row] !== Direction.Ignored) this.unattributed++;
     } else if (!isLocal(rows.direction[row] as number)) {
-      if (rows.domain[row] === "") this.#name(row);
+      if (rows.domain[row] === "") this.#credits.name(row);
       this.#options.ended.add(rows, row, rows.domain[row] as string);
     }
     if ((rows.device[row] as number) >= 0) this.#detach(row);
@@ -554,39 +452,15 @@ export class FlowTable {
     if (event === FlowEvent.New) this.untracked++;
     const slot = event === FlowEvent.Counters ? -1 : this.#owner(columns.addresses, i * 16, direction);
     if (slot < 0) return;
-    const { counters } = this.#options;
-    const began = deviceBegan(direction);
+    const isOpened = deviceBegan(direction) && !isLocal(direction);
     if (event === FlowEvent.New) {
-      if (!began || isLocal(direction)) return;
+      if (!isOpened) return;
       this.#countOpened(slot, 1);
       this.#rowlessOf[slot] = (this.#rowlessOf[slot] as number) + 1;
       return;
     }
-    if (began && !isLocal(direction)) this.#countOpened(slot, 0);
-    const packets = columns.packets[i] as number;
-    const bytes = columns.bytes[i] as number;
-    const replyPackets = columns.replyPackets[i] as number;
-    const replyBytes = columns.replyBytes[i] as number;
-    if (isLocal(direction)) {
-      counters.add(slot, Counter.LocalBytesSent, began ? bytes : replyBytes);
-      counters.add(slot, Counter.LocalBytesReceived, began ? replyBytes : bytes);
-    } else if (began) counters.addTraffic(slot, bytes, replyBytes, packets, replyPackets);
-    else counters.addTraffic(slot, replyBytes, bytes, replyPackets, packets);
-  }
-
-  #noteSent(slot: number, time: number): void {
-    const before = this.#sentAt[slot] as number;
-    if (before < 0) this.#sentSlots[this.#sentCount++] = slot;
-    if (time > before) this.#sentAt[slot] = time;
-  }
-
-  #flushSent(): void {
-    for (let k = 0; k < this.#sentCount; k++) {
-      const slot = this.#sentSlots[k] as number;
-      this.#options.sent(slot, this.#sentAt[slot] as number);
-      this.#sentAt[slot] = -1;
-    }
-    this.#sentCount = 0;
+    if (isOpened) this.#countOpened(slot, 0);
+    this.#credits.whole(slot, direction, columns, i);
   }
 }
 
