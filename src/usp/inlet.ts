@@ -105,11 +105,21 @@ export class Inlet {
         connection.announced.delete(controller.path);
         return;
       case "mqttConnect":
+        this.#compareVersions(sender, recordType.value.version);
+        return;
       case "stompConnect":
       case "websocketConnect":
       case "udsConnect":
         return this.#parts.log.debug(`${controller.endpointId} connects`);
     }
+  }
+
+  /** R-MQTT.26a: over two versions of MQTT, one side's reply address is not the other's. */
+  #compareVersions({ connection, controller }: Sender, version: number): void {
+    const { connectRecord } = connection;
+    if (connectRecord.$case !== "mqttConnect" || connectRecord.value.version === version) return;
+    const [theirs, ours] = [version, connectRecord.value.version].map((is5) => (is5 ? "5" : "3.1.1"));
+    this.#parts.log.warn(`${controller.endpointId} speaks MQTT ${theirs}, this agent ${ours}: set both to the same`);
   }
 
   #message(sender: Sender, payload: Uint8Array, payloadSecurity: number, responseBytes: number): void {

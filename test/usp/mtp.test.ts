@@ -1,3 +1,4 @@
+import { silentLog } from "../../src/lib/log.ts";
 import {
   addController,
   addRow,
@@ -108,6 +109,17 @@ describe("a connection", () => {
     const late = world.peer("self::late");
     await until(() => late.records.length === 1);
     expect(kinds(late)).toEqual(["mqttConnect"]);
+  });
+
+  it("warns where the controller speaks the other version of MQTT (R-MQTT.26a)", async () => {
+    const warnings: string[] = [];
+    world = await buildWorld({ log: { ...silentLog, warn: (text) => void warnings.push(text) } });
+    world.admin.record({ $case: "mqttConnect", value: { version: 1, subscribedTopic: "to/self::admin" } });
+    await world.admin.ask(get(["Device.House.Size"]));
+    expect(warnings).toEqual([]);
+    world.admin.record({ $case: "mqttConnect", value: { version: 0, subscribedTopic: "to/self::admin" } });
+    await until(() => warnings.length === 1);
+    expect(warnings[0]).toContain("self::admin speaks MQTT 3.1.1, this agent 5");
   });
 
   it("does not read on while what was answered is not taken", async () => {
