@@ -399,7 +399,6 @@ export class Spin implements Home {
     return this.#reconciler?.settled() ?? Promise.resolve();
   }
 
-  /** Hits of a rule as they were saved before this start: for `rules.put`. */
   savedHits(rule: number): RuleHits | undefined {
     return this.#savedHits.get(rule);
   }

@@ -6,6 +6,7 @@
  * Counters are doubles: exact up to 2^53 bytes (9 petabytes), which is above what a home moves in its life.
  */
 import type { Observation } from "./observation.ts";
+import type { RuleHits } from "./rules.ts";
 
 /** One row of `Device.{i}.`: a MAC address on the LAN side. The object lives as long as the row. */
 export interface HomeDevice {
@@ -239,6 +240,9 @@ export interface Home {
   topDestinations(number: number, count: number): readonly { readonly name: string; readonly bytes: number }[];
   /** The name under which the device knows the address; empty if it asked for none. */
   nameOf(mac: number, address: string): string;
+
+  /** Hits of a rule as they were saved before this start, for `rules.put(rule, hits)`; `undefined` if there were none. */
+  savedHits(rule: number): RuleHits | undefined;
 
   subscribe(listener: Listener): () => void;
   /** Feeds one observation, as `run` does with those of the sources. */
