@@ -14,6 +14,7 @@ import {
   protocolField,
 } from "../netlink/nftables-messages.ts";
 import type { SetElement, Verdict } from "../netlink/nftables-messages.ts";
+import { COUNT_LEVEL } from "../spin/policy-cells.ts";
 import { addressNumber } from "../spin/prefix-table.ts";
 
 export const TABLE = "spin_usp";
@@ -29,7 +30,7 @@ interface MapSchema {
   readonly value: "verdict" | "mac" | "none";
 }
 
-/** An element without its counters. `value` is nft's text: `goto blocked`, `02:00:00:00:00:01`, or empty in a set. */
+/** An element without its counters. `value` is nft's text: `jump up4_3`, `02:00:00:00:00:01`, or empty in a set. */
 export interface Element {
   readonly id: string;
   readonly map: string;
@@ -49,10 +50,10 @@ export interface CountedElement extends Element {
 
 export const MAPS: ReadonlyMap<string, MapSchema> = schemas();
 
-/** Maps whose elements are rules' and count their hits. */
-export const COUNTED_MAPS: readonly string[] = [...MAPS]
-  .filter(([name, { value }]) => value === "verdict" && !name.startsWith("levels_"))
-  .map(([name]) => name);
+/** Sets whose elements are rules' and count their hits. */
+export const COUNTED_MAPS: readonly string[] = [...MAPS.keys()].filter((name) =>
+  /^(pair|network|box|device|destination|service)/.test(name),
+);
 /** Sets that the packet path fills. */
 export const DROPPED_SETS = ["dropped_up", "dropped_down4", "dropped_down6"] as const;
 
@@ -153,20 +154,20 @@ function schemas(): Map<string, MapSchema> {
   put("lan", "exact", "none", "interface");
   put("resident", "exact", "none", "port");
   put("dropped_up", "exact", "none", "mac");
-  put("device_up", "exact", "verdict", "mark", "mac");
+  put("device_up", "exact", "none", "mark", "mac");
   for (const family of [4, 6] as const) {
     const ip = `ipv${family}` as const;
     put(`management${family}`, "exact", "none", ip, "port");
     put(`owner${family}`, "exact", "mac", ip);
     put(`dropped_down${family}`, "exact", "none", ip);
-    put(`device_down${family}`, "exact", "verdict", "mark", ip);
-    put(`service${family}`, "ranges", "verdict", "mark", ip, "protocol", "port");
-    for (let level = 0; level <= 6; level++) put(`destination${family}_${level}`, "tree", "verdict", ip);
+    put(`device_down${family}`, "exact", "none", "mark", ip);
+    put(`service${family}`, "ranges", "none", "mark", ip, "protocol", "port");
+    for (let level = 0; level <= COUNT_LEVEL; level++) put(`destination${family}_${level}`, "tree", "none", ip);
     for (const way of ["up", "down"] as const) {
       const device = way === "up" ? "mac" : ip;
-      put(`pair_${way}${family}`, "exact", "verdict", "mark", device, ip);
-      put(`network_${way}${family}`, "ranges", "verdict", "mark", device, ip);
-      put(`box_${way}${family}`, "ranges", "verdict", "mark", device, ip, "protocol", "port");
+      put(`pair_${way}${family}`, "exact", "none", "mark", device, ip);
+      put(`network_${way}${family}`, "ranges", "none", "mark", device, ip);
+      put(`box_${way}${family}`, "ranges", "none", "mark", device, ip, "protocol", "port");
       put(`levels_${way}${family}`, "exact", "verdict", "mark");
     }
   }

@@ -1,6 +1,5 @@
 /** What a cell of the policy becomes in the kernel: by hardware address upwards, by each IP address downwards. */
 import type { Cell } from "../spin/policy-cells.ts";
-import type { Verdict } from "../spin/ruleset.ts";
 import { element } from "./elements.ts";
 import type { Element } from "./elements.ts";
 
@@ -10,30 +9,22 @@ export interface HeldAddress {
   readonly value: bigint;
 }
 
-const VERDICT: Record<Verdict, string> = {
-  Allow: "accept",
-  Block: "goto blocked",
-  Reject: "goto rejected",
-  Count: "continue",
-};
-
 /** `held` are the addresses of the cell's device; without a device they don't matter. */
 export function elementsOf(cell: Cell, held: Iterable<HeldAddress>): Element[] {
   const { layer, level, mac, span, expires } = cell;
-  const verdict = VERDICT[cell.verdict];
   if (layer === "destination" && span) {
-    return [element(`destination${span.family}_${level}`, [span.from], verdict, { to: [span.to], expires })];
+    return [element(`destination${span.family}_${level}`, [span.from], "", { to: [span.to], expires })];
   }
   const range = rangeFields(cell);
   if (layer === "service" && span) {
-    return [element(`service${span.family}`, range.from, verdict, { to: range.to, expires })];
+    return [element(`service${span.family}`, range.from, "", { to: range.to, expires })];
   }
   const elements: Element[] = [];
   const put = (map: string, device: number | bigint) => {
     const [mark, ...rest] = range.from;
     const [markTo, ...restTo] = range.to;
     const from = [mark as number, device, ...rest];
-    elements.push(element(map, from, verdict, { to: [markTo as number, device, ...restTo], expires }));
+    elements.push(element(map, from, "", { to: [markTo as number, device, ...restTo], expires }));
   };
   const name = span ? `${layer}_up${span.family}` : `${layer}_up`;
   put(name, mac as number);

@@ -1,6 +1,6 @@
 /** The kernel by way of the helper: netlink transactions of tens of microseconds, whatever the maps hold. */
 import { parsePrefix } from "../lib/address.ts";
-import { RequestKind, words } from "../netlink/frames.ts";
+import { FRAME_LIMIT, RequestKind, words } from "../netlink/frames.ts";
 import type { NetfilterHelper } from "../netlink/helper.ts";
 import { Subsystem, eachMessage } from "../netlink/messages.ts";
 import { NetlinkError } from "../netlink/netlink-error.ts";
@@ -14,11 +14,11 @@ import type { FlowFilter, ForeignChange, Transport } from "./transport.ts";
 const ENOENT = 2;
 /** linux/netfilter/nf_tables.h: messages about elements; all others are about what holds them. */
 const NFT_MSG_ELEMENTS = [12, 13, 14, 15];
-/** One transaction is one frame. */
-const ELEMENTS_A_TRANSACTION = 8000;
+const TRANSACTION_BYTES = FRAME_LIMIT - 4096;
 
 export class HelperTransport implements Transport {
   readonly backend = "helper";
+  readonly deletionLimit = Infinity;
   readonly #helper: NetfilterHelper;
 
   constructor(helper: NetfilterHelper) {
@@ -31,27 +31,26 @@ export class HelperTransport implements Transport {
   }
 
   async change(removed: readonly Element[], added: readonly Element[], now: number): Promise<void> {
-    if (removed.length + added.length > ELEMENTS_A_TRANSACTION) {
-      // More than a frame holds: what blocks comes before what frees.
-      for (const part of parts(added.filter((element) => !removed.some(({ id }) => id === element.id))))
-        await this.change([], part, now);
-      const again = new Set(removed.map(({ id }) => id));
-      for (const part of parts(removed)) {
-        const ids = new Set(part.map(({ id }) => id));
-        await this.change(
-          part,
-          added.filter(({ id }) => again.has(id) && ids.has(id)),
-          now,
-        );
-      }
-      return;
-    }
     const timed = removed.filter((element) => element.expires !== Infinity);
-    await this.#helper.transact([
+    // What frees, then what blocks: an interval may take the place of others.
+    const all = [
       ...messages(timed, addElements, now),
       ...messages(removed, deleteElements, now),
       ...messages(added, addElements, now),
-    ]);
+    ];
+    // One transaction is one frame. Only tens of thousands of elements at once are more than that.
+    let part: Uint8Array[] = [];
+    let size = 0;
+    for (const message of all) {
+      if (size + message.length > TRANSACTION_BYTES) {
+        await this.#helper.transact(part);
+        part = [];
+        size = 0;
+      }
+      part.push(message);
+      size += message.length;
+    }
+    await this.#helper.transact(part);
   }
 
   async read(maps: readonly string[], now: number): Promise<Map<string, CountedElement[]> | undefined> {
@@ -120,11 +119,4 @@ function messages(
     else byMap.set(element.map, own);
   }
   return [...byMap].flatMap(([set, list]) => make({ family: "inet", table: TABLE, set }, list));
-}
-
-function parts(elements: readonly Element[]): Element[][] {
-  const result: Element[][] = [];
-  for (let at = 0; at < elements.length; at += ELEMENTS_A_TRANSACTION / 2)
-    result.push(elements.slice(at, at + ELEMENTS_A_TRANSACTION / 2));
-  return result;
 }

@@ -26,6 +26,8 @@ export interface Plan {
   readonly added: readonly Element[];
   /** Maps to be read before, because counters would be lost or change owner. */
   readonly harvest: ReadonlySet<string>;
+  /** Maps of which all is removed, and what stays added again. */
+  readonly emptied: ReadonlySet<string>;
 }
 
 export interface Count {
@@ -165,16 +167,44 @@ export class Ledger {
         if (known.rules.length > 0) harvest.add(element.map);
       }
     }
-    return { removed, added, harvest };
+    return { removed, added, harvest, emptied: new Set() };
+  }
+
+  /**
+   * The same plan with whole maps replaced where it takes more than `limit` elements out of one: for a transport whose
+   * deletions cost the more the fuller the map.
+   */
+  emptying(plan: Plan, limit: number, now: number): Plan {
+    const counts = new Map<string, number>();
+    for (const { map } of plan.removed) counts.set(map, (counts.get(map) ?? 0) + 1);
+    const emptied = new Set([...counts].filter(([, count]) => count > limit).map(([map]) => map));
+    if (emptied.size === 0) return plan;
+    const removed = plan.removed.filter(({ map }) => !emptied.has(map));
+    const added = plan.added.filter(({ map }) => !emptied.has(map));
+    const going = new Set(plan.removed.map(({ id }) => id));
+    const coming = new Map(plan.added.map((element) => [element.id, element]));
+    for (const map of emptied)
+      for (const [id, { element }] of this.#known.get(map) ?? []) {
+        removed.push(element);
+        if (!going.has(id) && !coming.has(id) && element.expires > now) added.push(element);
+      }
+    for (const element of coming.values()) if (emptied.has(element.map)) added.push(element);
+    return { removed, added, harvest: plan.harvest, emptied };
   }
 
   /** The kernel has taken the plan. */
-  done({ removed, added }: Plan, now: number): void {
-    for (const { map, id } of removed) this.#known.get(map)?.delete(id);
+  done({ removed, added }: Pick<Plan, "removed" | "added">, now: number): void {
+    const before = new Map<string, Known>();
+    for (const { map, id } of removed) {
+      const known = this.#known.get(map)?.get(id);
+      if (known) before.set(id, known);
+      this.#known.get(map)?.delete(id);
+    }
     for (const element of added) {
       const known = this.#mapOf(element).get(element.id);
+      const { rules = [], found = false } = before.get(element.id) ?? {};
       if (known) known.element = element;
-      else this.#mapOf(element).set(element.id, { element, packets: 0, bytes: 0, rules: [], found: false });
+      else this.#mapOf(element).set(element.id, { element, packets: 0, bytes: 0, rules, found });
     }
     for (const id of this.#dirty) {
       const known = this.#known.get(mapName(id))?.get(id);

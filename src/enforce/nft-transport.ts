@@ -26,6 +26,8 @@ const FEW = 8;
 
 export class NftTransport implements Transport {
   readonly backend = "nft";
+  /** nft compares each deleted interval with all that there are. */
+  readonly deletionLimit = 100;
   readonly #options: NftTransportOptions;
   /** Processes of ours, so that `nft monitor` can tell our changes from others'. */
   readonly #ownPids: (number | undefined)[] = [];
@@ -39,10 +41,17 @@ export class NftTransport implements Transport {
     await this.#nft(["-f", "-"], ruleset + addLines(elements, now));
   }
 
-  async change(removed: readonly Element[], added: readonly Element[], now: number): Promise<void> {
+  async change(
+    removed: readonly Element[],
+    added: readonly Element[],
+    now: number,
+    emptied: ReadonlySet<string> = new Set(),
+  ): Promise<void> {
+    const single = emptied.size === 0 ? removed : removed.filter(({ map }) => !emptied.has(map));
+    const flushes = [...emptied].map((map) => `flush set inet ${TABLE} ${map}\n`).join("");
     // An element with a timeout may be gone before we delete it: added first, it is there.
-    const timed = removed.filter((element) => element.expires !== Infinity);
-    const text = addLines(timed, now) + deleteLines(removed) + addLines(added, now);
+    const timed = single.filter((element) => element.expires !== Infinity);
+    const text = flushes + addLines(timed, now) + deleteLines(single) + addLines(added, now);
     if (text !== "") await this.#nft(["-f", "-"], text);
   }
 

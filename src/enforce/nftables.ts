@@ -299,8 +299,9 @@ export class NftablesEnforcer implements Enforcer {
         plan = this.#ledger.plan(options);
       }
       if (plan.removed.length + plan.added.length === 0) return this.#ledger.done(plan, options.now);
+      plan = this.#ledger.emptying(plan, this.#transport.deletionLimit, options.now);
       try {
-        await this.#transport.change(plan.removed, plan.added, options.now);
+        await this.#transport.change(plan.removed, plan.added, options.now, plan.emptied);
         this.#ledger.done(plan, options.now);
         this.#lastError = "";
         return;
@@ -319,13 +320,13 @@ export class NftablesEnforcer implements Enforcer {
   /** Tries the additions in ever smaller parts, so that one bad element costs its rule only. */
   async #isolate(): Promise<void> {
     const options = this.#planOptions();
-    const plan = this.#ledger.plan(options);
-    await this.#transport.change(plan.removed, [], options.now);
+    const plan = this.#ledger.emptying(this.#ledger.plan(options), this.#transport.deletionLimit, options.now);
+    await this.#transport.change(plan.removed, [], options.now, plan.emptied);
     const attempt = async (added: readonly Element[]): Promise<void> => {
       if (added.length === 0) return;
       try {
         await this.#transport.change([], added, options.now);
-        this.#ledger.done({ removed: [], added, harvest: new Set() }, options.now);
+        this.#ledger.done({ removed: [], added }, options.now);
       } catch (error) {
         const [only] = added;
         if (added.length > 1 || !only) {
@@ -338,7 +339,7 @@ export class NftablesEnforcer implements Enforcer {
         for (const rule of this.#ledger.refuse(only.id)) this.#refused.set(rule, describe(error));
       }
     };
-    this.#ledger.done({ removed: plan.removed, added: [], harvest: new Set() }, options.now);
+    this.#ledger.done({ removed: plan.removed, added: [] }, options.now);
     await attempt(plan.added);
     this.#ledger.reviewAll();
   }

@@ -19,8 +19,15 @@ export interface Transport {
   readonly backend: string;
   /** Loads the static ruleset with these elements, in the place of a table that stands; with `nft` at one stroke. */
   load(elements: readonly Element[], now: number): Promise<void>;
-  /** One transaction: all or nothing. Throws what the kernel said. */
-  change(removed: readonly Element[], added: readonly Element[], now: number): Promise<void>;
+  /** Deleting more elements than this from a map at once is slower than replacing the map. */
+  readonly deletionLimit: number;
+  /** One transaction: all or nothing. All elements of `emptied` maps are among the removed. Throws what the kernel said. */
+  change(
+    removed: readonly Element[],
+    added: readonly Element[],
+    now: number,
+    emptied?: ReadonlySet<string>,
+  ): Promise<void>;
   /** Elements of these maps with their counters; `undefined` while there is no table. */
   read(maps: readonly string[], now: number): Promise<ReadonlyMap<string, readonly CountedElement[]> | undefined>;
   /** Deletes conntrack entries. */

@@ -4,7 +4,6 @@
  */
 import { inPrefix } from "../lib/address.ts";
 import type { Prefix } from "../lib/address.ts";
-import { rank } from "./policy.ts";
 import { outermostSpans, spanOf, wholeSpan } from "./prefix-table.ts";
 import type { PrefixNode, PrefixTable, Span } from "./prefix-table.ts";
 import { isAnyService, serviceBoxes } from "./service-boxes.ts";
@@ -14,9 +13,9 @@ import type { PolicyRule, Verdict } from "./ruleset.ts";
 /** In the order in which a level asks them. */
 export const LAYERS = ["pair", "network", "box", "device", "destination", "service"] as const;
 export type Layer = (typeof LAYERS)[number];
-/** Levels that decide: tier · 2, + 1 for Block and Reject. */
-export const DECIDING_LEVELS = [0, 1, 2, 3, 4, 5] as const;
-export const COUNT_LEVEL = 6;
+/** Levels that decide: of each tier Allow, Block, Reject. */
+export const DECIDING_LEVELS = [0, 1, 2, 3, 4, 5, 6, 7, 8] as const;
+export const COUNT_LEVEL = 9;
 
 /**
  * What the packets of a device (absent: of every one), with peers in `span` (absent: with every one) and of the services
@@ -77,8 +76,9 @@ export interface Name {
   expires: number;
 }
 
-export function levelOf(rule: PolicyRule): number {
-  return rule.action === "Count" ? COUNT_LEVEL : rank(rule);
+export function levelOf({ action, tier }: PolicyRule): number {
+  if (action === "Count") return COUNT_LEVEL;
+  return tier * 3 + (action === "Allow" ? 0 : action === "Block" ? 1 : 2);
 }
 
 /** Where a rule's own lists put it; what its domains add comes with their addresses. */

@@ -1,7 +1,7 @@
 /**
  * The policy as tables of disjoint cells: who wins, and where, is decided here once, for the kernel's sets and for the
- * judge of a replay alike. A packet meets the levels in order – each tier's Allow, then its Block and Reject – and inside
- * a level the layers, the most particular first; the first cell that holds it decides. Cells of Count come before all and
+ * judge of a replay alike. A packet meets the levels in order – of each tier Allow, Block, Reject – and inside a level
+ * the layers, the most particular first; the first cell that holds it decides. Cells of Count come before all and
  * decide nothing.
  *
  * A change recomputes only the cells around it and remembers which changed, so that with ten thousand of them in place

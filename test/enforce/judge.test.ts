@@ -69,7 +69,8 @@ function bedOfJudge(): EnforcerBed & { readonly enforcer: Judge; readonly clock:
     stream: (device, kind, address) => {
       const packet = one(device, address, kind === "tcp" ? 6 : 17, 9, "Device");
       return Promise.resolve({
-        alive: () => Promise.resolve(exchange(packet) === "answered"),
+        flows: () => Promise.resolve(exchange(packet) === "answered"),
+        stopped: () => Promise.resolve(exchange(packet) !== "answered"),
         stop: () => Promise.resolve(),
       });
     },

@@ -132,7 +132,7 @@ function judged(rules: readonly PolicyRule[], names: readonly NameAddress[], pac
       : plain
         ? LAYER.destination
         : LAYER.service;
-    const order = [rank(rule), layer, -depth, rule.id];
+    const order = [rank(rule), rule.action === "Reject" ? 1 : 0, layer, -depth, rule.id];
     if (!best || compare(order, best.order) < 0) best = { rule, order };
   }
   const sorted = [...counted].sort((a, b) => a - b);

@@ -107,19 +107,19 @@ export async function kernelBed(
     async ask({ mac }, way, address, port) {
       const device = deviceOf(mac);
       if (way === "icmp") {
-        const { stdout } = await device.exec("ping", "-c", "1", "-W", "0.3", "-q", address);
+        const { stdout } = await device.exec("ping", "-c", "1", "-W", "0.5", "-q", address);
         return stdout.includes(" 1 received") ? "answered" : "silent";
       }
       if (way === "udp") {
-        const { received } = await device.udp(address, { waitMs: 150, ...(port === undefined ? {} : { port }) });
+        const { received } = await device.udp(address, { waitMs: 250, ...(port === undefined ? {} : { port }) });
         return received > 0 ? "answered" : "silent";
       }
-      const { ok, error } = await device.tcp(address, { up: 20, down: 20, timeoutMs: 400 });
+      const { ok, error } = await device.tcp(address, { up: 20, down: 20, timeoutMs: 600 });
       const outcome: Outcome = ok ? "answered" : error === "timeout" ? "silent" : "refused";
       return outcome;
     },
     async askedBy({ mac }, peer) {
-      const args = ["-6", "-c", "1", "-W", "0.3", "-q", "-I", peer, deviceOf(mac).ipv6];
+      const args = ["-6", "-c", "1", "-W", "0.5", "-q", "-I", peer, deviceOf(mac).ipv6];
       const { stdout } = await home.exec(home.internet, "ping", args, { mayFail: true });
       return stdout.includes(" 1 received") ? "answered" : "silent";
     },
@@ -129,7 +129,15 @@ export async function kernelBed(
     async stream({ mac }, kind, address) {
       const stream = deviceOf(mac).stream(kind, address);
       await stream.flowing();
-      return { alive: async () => (await stream.during(150)) > 0, stop: async () => void (await stream.stop()) };
+      const someWindow = async (wanted: (packets: number) => boolean) => {
+        for (let window = 0; window < 15; window++) if (wanted(await stream.during(100))) return true;
+        return false;
+      };
+      return {
+        flows: () => someWindow((packets) => packets > 0),
+        stopped: () => someWindow((packets) => packets === 0),
+        stop: async () => void (await stream.stop()),
+      };
     },
     async resolves({ mac }) {
       return (await deviceOf(mac).resolve("www.example")) !== "";
