@@ -3,7 +3,7 @@ import type { Controller } from "../controller/controller.ts";
 import { errorName, type UspError } from "../lib/usp-error.ts";
 import type { WordOptions } from "./ctl-options.ts";
 import { printJson, type Json } from "./json.ts";
-import { escapeText } from "./text.ts";
+import { escapeLines, escapeText } from "./text.ts";
 
 /** Exit codes that scripts can trust. */
 export const Exit = {
@@ -45,8 +45,9 @@ export interface WordContext {
 
 export type Word = (context: WordContext) => Promise<ExitCode>;
 
+/** Lines for people. Whatever stands in them, nothing acts on the terminal. */
 export function say(context: WordContext, text: string): void {
-  context.io.out(`${text}\n`);
+  context.io.out(`${escapeLines(text)}\n`);
 }
 
 export function sayJson(context: WordContext, value: Json, compact = false): void {

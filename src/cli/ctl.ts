@@ -13,7 +13,7 @@ import * as rules from "./ctl-rules.ts";
 import * as traffic from "./ctl-traffic.ts";
 import type { Io } from "./io.ts";
 import { printJson, type Json } from "./json.ts";
-import { escapeText } from "./text.ts";
+import { escapeLines } from "./text.ts";
 
 interface Entry {
   readonly run: Word;
@@ -94,7 +94,7 @@ async function run(
 /** Tells what went wrong; anything else is a bug and thrown on. */
 function failed(error: unknown, json: boolean, io: CtlIo): ExitCode {
   const [code, text, asJson] = outcomeOf(error, io.signal);
-  if (text !== "") io.err(json ? `${printJson({ Error: [asJson] })}\n` : `error: ${text}\n`);
+  if (text !== "") io.err(json ? `${printJson({ Error: [asJson] })}\n` : `error: ${escapeLines(text)}\n`);
   return code;
 }
 
@@ -105,15 +105,11 @@ function outcomeOf(error: unknown, signal: AbortSignal): [code: ExitCode, text: 
   if (error instanceof MtpError) {
     if (error.kind === "aborted" && signal.aborted) return [Exit.Ok, "", {}];
     const code = error.kind === "address" ? Exit.Usage : Exit.Broker;
-    return [code, escapeText(error.message), plain("Broker", error.message)];
+    return [code, error.message, plain("Broker", error.message)];
   }
   if (error instanceof ControllerError) {
     const codes = { timeout: Exit.Timeout, closed: Exit.Broker, protocol: Exit.Refused } as const;
-    return [
-      codes[error.kind],
-      escapeText(error.message),
-      plain(error.kind === "timeout" ? "Timeout" : "Broker", error.message),
-    ];
+    return [codes[error.kind], error.message, plain(error.kind === "timeout" ? "Timeout" : "Broker", error.message)];
   }
   throw error;
 }

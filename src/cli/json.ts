@@ -36,22 +36,32 @@ function unfold(node: Json | Tree): Json {
   return Object.fromEntries(entries.map(([name, child]) => [name, unfold(child)]));
 }
 
-/** Like JSON.stringify with two blanks, but for numbers past 2^53, whose digits stay. `compact` gives one line. */
+/**
+ * Like JSON.stringify with two blanks, but for numbers past 2^53, whose digits stay, and for characters that act on a
+ * terminal, which are escaped. `compact` gives one line.
+ */
 export function printJson(value: Json, compact = false, indent = ""): string {
   if (typeof value === "bigint") return value.toString();
-  if (typeof value !== "object") return JSON.stringify(value);
+  if (typeof value !== "object") return plain(value);
   const inner = `${indent}  `;
   const isArray = Array.isArray(value);
   const items = isArray
     ? value.map((item) => printJson(item as Json, compact, inner))
     : Object.entries(value).map(
-        ([name, item]) => `${JSON.stringify(name)}:${compact ? "" : " "}${printJson(item, compact, inner)}`,
+        ([name, item]) => `${plain(name)}:${compact ? "" : " "}${printJson(item, compact, inner)}`,
       );
   const [open, close] = isArray ? ["[", "]"] : ["{", "}"];
   if (items.length === 0) return open + close;
   return compact
     ? `${open}${items.join(",")}${close}`
     : `${open}\n${inner}${items.join(`,\n${inner}`)}\n${indent}${close}`;
+}
+
+/** JSON.stringify escapes the controls of ASCII alone. */
+function plain(value: string | number | boolean): string {
+  return JSON.stringify(value).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (c) =>
+    Array.from({ length: c.length }, (_, at) => `\\u${c.charCodeAt(at).toString(16).padStart(4, "0")}`).join(""),
+  );
 }
 
 /** A whole number as JSON has it: exact, whatever its size. */

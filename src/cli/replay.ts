@@ -17,9 +17,10 @@ import { createLog } from "../lib/log.ts";
 import type { Source } from "../spin/observation.ts";
 import { Spin } from "../spin/spin.ts";
 import type { DestinationRow, HomeDevice } from "../spin/types.ts";
+import { printJson } from "./json.ts";
 import type { AskedName } from "./replay-names.ts";
 import { AskedNames } from "./replay-names.ts";
-import { bytesText, countText, table } from "./tables.ts";
+import { amount, countText, escapeText, table, type Column } from "./text.ts";
 
 export interface ReplayIo {
   readonly stdout: Writable;
@@ -104,7 +105,7 @@ async function run(args: ReplayArguments, io: ReplayIo, signal: AbortSignal): Pr
   if (counts && (counts.packets > 0 || !error)) print(args, io.stdout, spin, names, source);
   if (error)
     io.stderr.write(
-      `replay: ${inWords(args.file, error)}${counts?.packets ? `; ${countText(counts.packets)} packets before it were read` : ""}\n`,
+      `replay: ${escapeText(inWords(args.file, error))}${counts?.packets ? `; ${countText(counts.packets)} packets before it were read` : ""}\n`,
     );
   if (error) return 1;
   return signal.aborted ? 130 : 0;
@@ -120,7 +121,7 @@ function print(args: ReplayArguments, stdout: Writable, spin: Spin, names: Asked
       Destination: destinations.map(destinationJson),
       DNSQuery: asked.map(nameJson),
     };
-    stdout.write(`${JSON.stringify(answer, undefined, 1)}\n`);
+    stdout.write(`${printJson(answer)}\n`);
     return;
   }
   const nameOf = new Map(
@@ -203,17 +204,27 @@ function nameJson(asked: AskedName) {
 
 function deviceTable(devices: readonly HomeDevice[]): string {
   const order = [...devices].sort((a, b) => total(b) - total(a));
-  return table(
+  return section(
     "Devices",
-    ["Address", "Name", "IPv4", "IPv6", ">Sent", ">Received", ">Local", ">Flows", ">DNS"],
+    [
+      left("Address"),
+      left("Name"),
+      left("IPv4"),
+      left("IPv6"),
+      right("Sent"),
+      right("Received"),
+      right("Local"),
+      right("Flows"),
+      right("DNS"),
+    ],
     order.map((device) => [
       device.physAddress,
       device.name || device.hostName,
       some(device.ipv4Addresses),
       some(device.ipv6Addresses.filter((address) => !address.startsWith("fe80:"))),
-      bytesText(device.stats.bytesSent),
-      bytesText(device.stats.bytesReceived),
-      bytesText(device.stats.localBytesSent + device.stats.localBytesReceived),
+      bytes(device.stats.bytesSent),
+      bytes(device.stats.bytesReceived),
+      bytes(device.stats.localBytesSent + device.stats.localBytesReceived),
       countText(device.stats.flowsOpened),
       countText(device.stats.dnsQueryCount),
     ]),
@@ -221,9 +232,17 @@ function deviceTable(devices: readonly HomeDevice[]): string {
 }
 
 function destinationTable(rows: readonly DestinationRow[], nameOf: ReadonlyMap<string, string>): string {
-  return table(
+  return section(
     "Destinations",
-    ["Device", "Destination", "Address", "Port", ">Sent", ">Received", ">Flows"],
+    [
+      left("Device"),
+      left("Destination"),
+      left("Address"),
+      left("Port"),
+      right("Sent"),
+      right("Received"),
+      right("Flows"),
+    ],
     rows
       .slice(0, SHOWN)
       .map((row) => [
@@ -231,8 +250,8 @@ function destinationTable(rows: readonly DestinationRow[], nameOf: ReadonlyMap<s
         row.Domain || row.Address,
         row.Domain ? row.Address : "",
         portText(row.Protocol, row.Port),
-        bytesText(row.BytesSent),
-        bytesText(row.BytesReceived),
+        bytes(row.BytesSent),
+        bytes(row.BytesReceived),
         countText(row.Flows),
       ]),
     rows.length - SHOWN,
@@ -241,15 +260,29 @@ function destinationTable(rows: readonly DestinationRow[], nameOf: ReadonlyMap<s
 
 function nameTable(asked: readonly AskedName[], nameOf: ReadonlyMap<string, string>): string {
   const order = [...asked].sort((a, b) => b.count - a.count);
-  return table(
+  return section(
     "DNS names",
-    ["Device", "Name", "Type", ">Count", "Answers"],
+    [left("Device"), left("Name"), left("Type"), right("Count"), left("Answers")],
     order.slice(0, SHOWN).map(({ mac, client, name, type, count, answers }) => {
       const device = mac === undefined ? undefined : nameOf.get(printMac(mac));
       return [device ?? client, name, type, countText(count), some(answers)];
     }),
     order.length - SHOWN,
   );
+}
+
+/** A titled table; `left` of its rows are said to be left out. */
+function section(title: string, columns: readonly Column[], rows: readonly (readonly string[])[], left = 0): string {
+  if (rows.length === 0) return `\n${title}: none\n`;
+  const more = left > 0 ? `… and ${countText(left)} more\n` : "";
+  return `\n${title}\n${table(columns, rows)}\n${more}`;
+}
+
+const left = (title: string): Column => ({ title });
+const right = (title: string): Column => ({ title, align: "right" });
+
+function bytes(count: number): string {
+  return amount(count, "B");
 }
 
 function summary(spin: Spin, source: PcapSource): string {
@@ -264,7 +297,7 @@ function summary(spin: Spin, source: PcapSource): string {
     counts.malformed > 0 ? `${countText(counts.malformed)} malformed` : "",
   ].filter((text) => text !== "");
   const packets = `${countText(counts.packets)} packets${beside.length > 0 ? ` (${beside.join(", ")})` : ""}`;
-  return `\n${packets}; ${deviceCount} devices sent ${bytesText(bytesSent)} and received ${bytesText(bytesReceived)}\n`;
+  return `\n${packets}; ${deviceCount} devices sent ${bytes(bytesSent)} and received ${bytes(bytesReceived)}\n`;
 }
 
 function total({ stats }: HomeDevice): number {

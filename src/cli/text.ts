@@ -43,6 +43,16 @@ export function amount(value: number, unit: string): string {
   return `${scaled.toFixed(digits)} ${prefixes[at] ?? ""}${unit}`;
 }
 
+/** The same with line breaks kept: for what is whole lines. Doing it twice changes nothing. */
+export function escapeLines(text: string): string {
+  return text.split("\n").map(escapeText).join("\n");
+}
+
+/** A whole number with its thousands apart: `1,234,567`. */
+export function countText(count: number): string {
+  return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
 /** How long ago, in the greatest whole unit; `never` for TR-106's Unknown Time. */
 export function ago(dateTime: string, now: number): string {
   const then = Date.parse(dateTime);

@@ -139,6 +139,19 @@ suite(`spin-usp ctl${hasMosquitto ? "" : " (SKIPPED: no mosquitto)"}`, () => {
       expect(err).toContain("Twin (02:00:00:00:00:03), twin (02:00:00:00:00:04)");
     });
 
+    test("whose name would act on the terminal does not, wherever it is told", async () => {
+      home.commands.set(`${ROOT}Device.[PhysAddress=="${LAPTOP}"].Block()`, () => ({
+        Rule: home.addRule({ MACAddressList: LAPTOP, DestinationList: "*" }).slice(0, -1),
+      }));
+      expect(await ctl("block", LAPTOP)).toMatchObject({ code: 0, out: expect.stringContaining("laptop\\u{1b}[2J (") });
+      const { err } = await ctl("top", "\u001b[2J");
+      expect(err).toContain("u001b[2J");
+      expect(err).not.toContain("\u001b");
+      for (const each of [CAMERA, LAPTOP])
+        home.values.set(`${ROOT}Device.${each === CAMERA ? 1 : 2}.Name`, "same\u009b2J");
+      expect((await ctl("top", "same\u009b2J")).err).toContain("same\\u{9b}2J (02:00:00:00:00:01), same\\u{9b}2J (");
+    });
+
     test("that is not there is an error", async () => {
       expect(await ctl("top", "fridge")).toMatchObject({ code: 2, err: expect.stringContaining('no device "fridge"') });
     });

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Readable, Writable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import { replay } from "../../src/cli/replay.ts";
+import { dhcp, dnsQuestion, ethernet, udp, BROADCAST } from "../../demo/packets.ts";
 import { pcapFile } from "../support/capture-formats.ts";
 import { GATEWAY_MAC, generateBytes } from "../support/generate-capture.ts";
 
@@ -85,6 +86,27 @@ describe("replay", () => {
     expect(out).toContain("192.168.1.10");
     expect(out).toMatch(/host-\d+\.service-\d+\.example/);
     expect(out).toMatch(/12,000 packets \(8 not IP, 8 ICMP messages without a flow\); 8 devices sent \d/);
+  });
+
+  test.each([[[]], [["--json"]]])("lets nothing act on the terminal that a device chose, with %j", async (args) => {
+    const mac = "02:00:00:00:00:01";
+    const evil = "\u001b[2J\u009b31m";
+    const asks = (text: string) => dhcp({ type: 3, mac, transaction: 1, given: "192.168.1.10", hostName: text });
+    const says = (payload: Uint8Array, to: string, port: number) =>
+      ethernet(mac, to === "255.255.255.255" ? BROADCAST : GATEWAY_MAC, udp("192.168.1.10", to, 68, port, payload));
+    const path = put(
+      "evil.pcap",
+      pcapFile([
+        { timeMs: 1000, bytes: says(asks(`cam${evil}`), "255.255.255.255", 67) },
+        { timeMs: 2000, bytes: says(dnsQuestion(1, `x${evil}.example`, "A"), "192.168.1.1", 53) },
+        { timeMs: 3000, bytes: says(Buffer.from(evil), "198.51.100.7", 9) },
+      ]),
+    );
+    const { code, out, err } = await run([path, ...args, "--lan", "192.168.1.0/24"]);
+    expect({ code, err }).toEqual({ code: 0, err: "" });
+    expect(out).toMatch(/x\\+027\\+0912j/);
+
+    expect(out).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
   });
 
   test("reads standard input as -", async () => {
