@@ -71,7 +71,15 @@ export function northbound(options: NorthboundOptions): Northbound {
   const implementations: Implementation[] = [
     deviceRoot(),
     deviceInfo(identity, persistence),
-    ...localAgentObjects({ endpointId: identity.endpointId, version, persistence, mtpStates, mqttStates, requests }),
+    ...localAgentObjects({
+      endpointId: identity.endpointId,
+      version,
+      persistence,
+      mtpStates,
+      mqttStates,
+      requests,
+      clock,
+    }),
     ...controllerTrustObjects(persistence),
     ...mqttObjects({ persistence, states: mqttStates, reconnect: (client) => reconnect(client) }),
     spinRoot(spin),
@@ -89,7 +97,7 @@ export function northbound(options: NorthboundOptions): Northbound {
   if (before?.version !== version) {
     store.save(SEEDED, { version }).catch((error: unknown) => log.warn("the first start could not be recorded", error));
   }
-  restoreRules(tree, home.rules);
+  restoreRules(tree, home);
   applyCaptureSettings(tree, capture);
   tellModel(home, tree);
 

@@ -3,7 +3,7 @@ import type { Log } from "../lib/log.ts";
 import type { Persistence } from "../model/persistence.ts";
 import type { Source } from "../spin/observation.ts";
 import type { Authority } from "../spin/policy.ts";
-import type { RuleBook } from "../spin/rules.ts";
+import type { RuleBook, RuleHits } from "../spin/rules.ts";
 import type { Home } from "../spin/types.ts";
 
 /** Settings of the capture that controllers may change while it runs. */
@@ -19,7 +19,11 @@ export interface CaptureControl {
 }
 
 export interface SpinParts {
-  readonly home: Home & { readonly rules: RuleBook };
+  readonly home: Home & {
+    readonly rules: RuleBook;
+    /** Hits of a rule as they were saved before this start. */
+    savedHits(rule: number): RuleHits | undefined;
+  };
   readonly capture: CaptureControl;
   readonly persistence: Persistence | undefined;
   readonly authority: Authority;

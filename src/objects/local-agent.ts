@@ -10,15 +10,16 @@ import {
   Request,
   Subscription,
 } from "../../datamodel/device.ts";
+import type { Clock } from "../lib/clock.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import { bind } from "../model/binding.ts";
 import type { Implementation } from "../model/implementation.ts";
-import { parsePath } from "../model/path.ts";
 import type { Persistence } from "../model/persistence.ts";
 import { table } from "../model/table.ts";
 import { endpointIdFault } from "../usp/endpoint-id.ts";
 import type { MtpStates } from "../usp/mtp.ts";
 import type { Requests } from "../usp/requests.ts";
+import { subscriptionRows } from "../usp/subscription-rows.ts";
 import type { MqttStates } from "./mqtt-states.ts";
 
 export interface AgentParts {
@@ -28,6 +29,7 @@ export interface AgentParts {
   readonly mtpStates: MtpStates;
   readonly mqttStates: MqttStates;
   readonly requests: Requests;
+  readonly clock: Clock;
 }
 
 export function localAgentObjects(parts: AgentParts): Implementation[] {
@@ -87,38 +89,11 @@ function controllerObjects({ persistence, endpointId }: AgentParts): Implementat
   ];
 }
 
-function subscription({ persistence }: AgentParts): Implementation {
+function subscription({ persistence, clock }: AgentParts): Implementation {
+  const { initial, ...rules } = subscriptionRows(clock);
   return table(Subscription, {
     persistence,
-    persists: ({ values }) => values.Persistent,
-    initial: ({ controller }, { instance }) => ({
-      Recipient: controller,
-      CreationDate: Date.now(),
-      ID: `cpe-${instance}`,
-    }),
-    guard: ({ values }, param, value) => {
-      const isSet = param === "ReferenceList" ? values.ReferenceList.length > 0 : param === "NotifType";
-      if (!isSet) return;
-      const before = param === "NotifType" ? values.NotifType : values.ReferenceList.join(",");
-      if (String(value) !== before)
-        throw new UspError(
-          UspErrorCode.NotWritable,
-          `${param} never changes once it is set: delete the row and add another`,
-          param,
-        );
-    },
-    validate: ({ values }) => {
-      if (values.ID === "") throw new UspError(UspErrorCode.InvalidValue, "ID is empty", "ID");
-      if (new Set(values.ReferenceList).size < values.ReferenceList.length)
-        throw new UspError(UspErrorCode.InvalidValue, "ReferenceList names something twice", "ReferenceList");
-      for (const path of values.ReferenceList) {
-        try {
-          parsePath(path);
-        } catch (error) {
-          if (!(error instanceof UspError)) throw error;
-          throw new UspError(UspErrorCode.InvalidValue, `ReferenceList: ${error.message}`, "ReferenceList");
-        }
-      }
-    },
+    ...rules,
+    initial: (caller, { instance }) => ({ ...initial(caller), ID: `cpe-${instance}` }),
   });
 }

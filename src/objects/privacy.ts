@@ -18,6 +18,11 @@ export function maySeeSecured(caller: Caller): boolean {
   return caller.mayReadSecured || caller.roles.has(ROLE_RESIDENT) || caller.roles.has(ROLE_AGENT);
 }
 
+/** The resident, or the agent itself: nothing of the home is hidden from them. */
+export function isAtHome({ roles }: Pick<Caller, "roles">): boolean {
+  return roles.has(ROLE_RESIDENT) || roles.has(ROLE_AGENT);
+}
+
 /** PrivacyLevel as it stands, from the tree. */
 function privacyLevel(tree: Tree): string {
   const root = tree.at(ROOT);
@@ -31,19 +36,19 @@ const SUMMARY_TABLES = new Set([`${ROOT}Capture.Source.{i}.`]);
 export function spinPolicy(tree: () => Tree): ModelPolicy {
   return {
     rowsVisible: (object, { roles }) => {
-      if (!object.path.startsWith(ROOT) || SUMMARY_TABLES.has(object.path) || isAtHome(roles)) return true;
+      if (!object.path.startsWith(ROOT) || SUMMARY_TABLES.has(object.path) || isAtHome({ roles })) return true;
       return privacyLevel(tree()) !== "Summary";
     },
     securedVisible: (node, param, caller) => {
       if (!node.path.startsWith(ROOT)) return maySeeSecured(caller);
-      if (isAtHome(caller.roles)) return true;
+      if (isAtHome(caller)) return true;
       // Whoever made a rule knows what it says.
       if (param?.name === "DestinationList" && creatorOf(node) === caller.endpointId) return true;
       return maySeeSecured(caller) && privacyLevel(tree()) === "Destinations";
     },
     mayWriteRow: (node, { endpointId, controller, roles }) => {
       if (roles.has(ROLE_AGENT) || roles.has(ROLE_ADMIN)) {
-        if (originOf(node) === "User" && !isAtHome(roles)) return notYours(node, "the resident's");
+        if (originOf(node) === "User" && !isAtHome({ roles })) return notYours(node, "the resident's");
         return undefined;
       }
       const origin = originOf(node);
@@ -58,12 +63,25 @@ export function spinPolicy(tree: () => Tree): ModelPolicy {
       if (recipient !== undefined && recipient !== controller) return notYours(node, `of ${recipient}`);
       return undefined;
     },
+    mayOperate: (node, command, { endpointId, roles }) => {
+      if (node.object.path !== "Device.LocalAgent.Request.{i}.") return undefined;
+      const originator = text(node, "Originator") ?? "";
+      if (originator === endpointId || roles.has(ROLE_ADMIN) || roles.has(ROLE_AGENT)) return undefined;
+      return new UspError(
+        UspErrorCode.PermissionDenied,
+        `${node.path}${command}: the operation is another controller's`,
+      );
+    },
+    // What names a device is as hidden at level Summary as its row.
+    mayBeTold: (node, element, { roles }) =>
+      node.path !== ROOT ||
+      element !== "DeviceDiscovered!" ||
+      isAtHome({ roles }) ||
+      privacyLevel(tree()) !== "Summary",
     // The resident comes through the local door alone: a Unix socket.
     roleCounts: (role, { protocol }) => role !== ROLE_RESIDENT || protocol === "UDS",
   };
 }
-
-const isAtHome = (roles: ReadonlySet<string>) => roles.has(ROLE_RESIDENT) || roles.has(ROLE_AGENT);
 
 function notYours({ path }: InstanceNode, whose: string): UspError {
   return new UspError(UspErrorCode.PermissionDenied, `${path} is ${whose}`, path);

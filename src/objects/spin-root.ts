@@ -6,7 +6,7 @@ import type { CommandCall, Implementation } from "../model/implementation.ts";
 import { table } from "../model/table.ts";
 import { QueryError, type DestinationRow, type FlowRow, type QueryFilter, type QueryPage } from "../spin/types.ts";
 import type { PrivacyLevel, SpinParts } from "./home.ts";
-import { maySeeSecured, ROLE_RESIDENT } from "./privacy.ts";
+import { isAtHome, maySeeSecured, ROLE_RESIDENT } from "./privacy.ts";
 
 const LEVELS: readonly PrivacyLevel[] = ["Summary", "Devices", "Destinations"];
 
@@ -41,6 +41,8 @@ export function spinRoot({ home, capture, persistence, authority, version, priva
     commands: {
       "Query()": ({ values }, args, call) => {
         const secured = values.PrivacyLevel === "Destinations" && maySeeSecured(call.caller);
+        if (values.PrivacyLevel === "Summary" && !isAtHome(call.caller))
+          throw new UspError(UspErrorCode.PermissionDenied, `${ROOT}PrivacyLevel is Summary: only totals are shown`);
         if (args.Kind === "Flows" && !secured) throw refuseFlows(call);
         const filter = filterOf(args);
         if (filter.destination !== undefined && !secured)

@@ -51,10 +51,10 @@ function originOf({ roles }: Caller): RuleOrigin {
 }
 
 /** Rows that were kept over a restart, into the book. Called once, when the tree stands. */
-export function restoreRules(tree: Tree, rules: RuleBook): void {
+export function restoreRules(tree: Tree, home: SpinParts["home"]): void {
   const object = tree.object(`${ROOT}Rule.`);
   if (!object) return;
-  for (const node of tree.all(object)) rules.put(toRule(node.row as RuleRow));
+  for (const { row, instance } of tree.all(object)) home.rules.put(toRule(row as RuleRow), home.savedHits(instance));
 }
 
 /** @throws UspError 7012 where a list holds what its members alone do not show, e.g. `*` among others */
