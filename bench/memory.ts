@@ -5,6 +5,9 @@ import { type Scene, scene } from "../test/support/scene.ts";
 import { type Memory, memory, resetPeak } from "./support/process.ts";
 import { print } from "./support/table.ts";
 
+/** More, so that the collector's noise is small beside them. */
+const FURTHER = 50_000;
+
 async function main(): Promise<void> {
   const s = await scene({ devices: 1, agent: { logLevel: "warn" } });
   try {
@@ -20,15 +23,15 @@ async function main(): Promise<void> {
       met: first.rss <= 75 && first.anonymous <= 35,
       beside: `an empty Node: ${emptyNode().toFixed(0)} MB RSS`,
     });
-    await live(s, 20_000, "198.18.64.0");
+    await live(s, FURTHER, "198.18.64.0");
     const second = await settled(s);
-    const each = (second.rss - first.rss) / 2;
+    const each = ((second.rss - first.rss) / FURTHER) * 10_000;
     print({
       figure: "memory per further 10,000 flows",
       measured: `${each.toFixed(1)} MB`,
       target: "≤ 4 MB",
       met: each <= 4,
-      beside: describe(second),
+      beside: `with ${10_000 + FURTHER} live flows: ${describe(second)}`,
     });
     resetPeak(s.agent.pid);
     await Promise.all([
@@ -50,12 +53,18 @@ async function main(): Promise<void> {
 
 /** Flows that were answered and live for two minutes (conntrack's timeout for a stream). */
 async function live(s: Scene, count: number, from: string): Promise<void> {
-  await s.home.device(1).flows(from, { count, rate: 4000, rounds: 2 });
+  await s.home.device(1).flows(from, { count, rate: 8000, rounds: 2 });
 }
 
+/** The least of some seconds: what a collection has not reached yet is not what the flows cost. */
 async function settled(s: Scene): Promise<Memory> {
-  await pause(7000);
-  return memory(s.agent.pid);
+  let least = memory(s.agent.pid);
+  for (let second = 0; second < 20; second++) {
+    await pause(1000);
+    const next = memory(s.agent.pid);
+    if (next.rss < least.rss) least = next;
+  }
+  return least;
 }
 
 function describe({ rss, anonymous }: Memory): string {
