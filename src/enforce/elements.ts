@@ -13,7 +13,7 @@ import {
   portField,
   protocolField,
 } from "../netlink/nftables-messages.ts";
-import type { SetElement, Verdict } from "../netlink/nftables-messages.ts";
+import type { SetElement } from "../netlink/nftables-messages.ts";
 import { COUNT_LEVEL } from "../spin/policy-cells.ts";
 import { addressNumber } from "../spin/prefix-table.ts";
 
@@ -27,10 +27,10 @@ interface MapSchema {
   readonly fields: readonly FieldType[];
   /** exact: a hash; tree: intervals of one field; ranges: intervals in each field of a concatenation. */
   readonly form: "exact" | "tree" | "ranges";
-  readonly value: "verdict" | "mac" | "none";
+  readonly value: "mac" | "none";
 }
 
-/** An element without its counters. `value` is nft's text: `jump up4_3`, `02:00:00:00:00:01`, or empty in a set. */
+/** An element without its counters. `value` is that of a map, as nft writes it; empty in a set. */
 export interface Element {
   readonly id: string;
   readonly map: string;
@@ -84,7 +84,6 @@ export function setElements({ map, from, to, value, expires }: Element, now: num
   const key = keyBytes(fields, from, form);
   const rest = {
     ...(expires === Infinity ? {} : { timeout: timeoutOf(expires, now) }),
-    ...(kind === "verdict" ? { verdict: verdictOf(value) } : {}),
     ...(kind === "mac" ? { data: macField(parseMac(value) as number) } : {}),
   };
   if (form === "tree") return interval(key, keyBytes(fields, to, form), rest);
@@ -132,7 +131,7 @@ export function fromJson(map: string, json: unknown, now: number): CountedElemen
     from.push(range[0]);
     to.push(range[1]);
   }
-  const value = data === undefined ? "" : jsonValue(data);
+  const value = typeof data === "string" ? data.toLowerCase() : "";
   return {
     ...element(map, from, value, { to, expires: expires === undefined ? Infinity : now + expires * 1000 }),
     packets: counter?.packets ?? 0,
@@ -168,7 +167,7 @@ function schemas(): Map<string, MapSchema> {
       put(`pair_${way}${family}`, "exact", "none", "mark", device, ip);
       put(`network_${way}${family}`, "ranges", "none", "mark", device, ip);
       put(`box_${way}${family}`, "ranges", "none", "mark", device, ip, "protocol", "port");
-      put(`levels_${way}${family}`, "exact", "verdict", "mark");
+      put(`used_${way}${family}`, "exact", "none", "mark");
     }
   }
   return maps;
@@ -273,22 +272,8 @@ function before(key: Uint8Array): Uint8Array {
   return last;
 }
 
-function verdictOf(text: string): Verdict {
-  if (text.startsWith("goto ")) return { goto: text.slice(5) };
-  if (text.startsWith("jump ")) return { jump: text.slice(5) };
-  return text as Verdict;
-}
-
-function valueText({ verdict, data }: SetElement): string {
-  if (verdict === undefined) return data ? printMac(Buffer.from(data).readUIntBE(0, 6)).toLowerCase() : "";
-  if (typeof verdict === "string") return verdict;
-  return "goto" in verdict ? `goto ${verdict.goto}` : `jump ${verdict.jump}`;
-}
-
-function jsonValue(data: unknown): string {
-  if (typeof data === "string") return data.toLowerCase();
-  const [word, rest] = Object.entries(data as Record<string, { target?: string } | null>)[0] ?? ["", null];
-  return rest?.target === undefined ? word : `${word} ${rest.target}`;
+function valueText({ data }: SetElement): string {
+  return data ? printMac(Buffer.from(data).readUIntBE(0, 6)).toLowerCase() : "";
 }
 
 function jsonRange(type: FieldType, json: unknown): readonly [FieldValue, FieldValue] | undefined {

@@ -1,5 +1,6 @@
 /** What a cell of the policy becomes in the kernel: by hardware address upwards, by each IP address downwards. */
-import type { Cell } from "../spin/policy-cells.ts";
+import { LAYERS } from "../spin/policy-cells.ts";
+import type { Cell, Layer } from "../spin/policy-cells.ts";
 import { element } from "./elements.ts";
 import type { Element } from "./elements.ts";
 
@@ -35,17 +36,27 @@ export function elementsOf(cell: Cell, held: Iterable<HeldAddress>): Element[] {
   return elements;
 }
 
-/** The chains `up4_3` … that ask a map for an element of this level. */
-export function chainsOf({ map, from }: Element): string[] {
+/** The elements of the sets used_* that lead packets to this element: its level's, and its layer's in that level. */
+export function usesOf({ map, from }: Pick<Element, "map" | "from">): Element[] {
   const destination = /^destination(4|6)_(\d)$/.exec(map);
-  if (destination) return [`up${destination[1]} ${destination[2]}`, `down${destination[1]} ${destination[2]}`];
+  if (destination) return uses("destination", Number(destination[2]), ["up", "down"], [destination[1] as string]);
   const [, layer, way, family] = /^(pair|network|box|device|service)(?:_(up|down))?(4|6)?$/.exec(map) ?? [];
   if (!layer) return [];
   const mark = from[0] as number;
   const level = layer === "box" || layer === "service" ? mark >> 1 : mark;
-  const ways = way ? [way] : ["up", "down"];
-  const families = family ? [family] : ["4", "6"];
-  return ways.flatMap((one) => families.map((other) => `${one}${other} ${level}`));
+  return uses(layer as Layer, level, way ? [way] : ["up", "down"], family ? [family] : ["4", "6"]);
+}
+
+/** The same for all that a rule on a domain may come to hold at a level. */
+export function domainUses(level: number): Element[] {
+  return (["pair", "box"] as const).flatMap((layer) => uses(layer, level, ["up", "down"], ["4", "6"]));
+}
+
+function uses(layer: Layer, level: number, ways: readonly string[], families: readonly string[]): Element[] {
+  const codes = [level, 16 + LAYERS.length * level + LAYERS.indexOf(layer)];
+  return ways.flatMap((way) =>
+    families.flatMap((family) => codes.map((code) => element(`used_${way}${family}`, [code]))),
+  );
 }
 
 function rangeFields({ layer, level, span, box }: Cell): { from: (number | bigint)[]; to: (number | bigint)[] } {

@@ -17,7 +17,7 @@ import type { AddressDelta, ApplyReport, Enforcer, Hits, HomeNetwork, Policy } f
 import { isNameAddress } from "../spin/policy.ts";
 import { COUNTED_MAPS, DROPPED_SETS, MAPS, element } from "./elements.ts";
 import type { CountedElement, Element } from "./elements.ts";
-import { chainsOf, elementsOf } from "./expand.ts";
+import { domainUses, elementsOf, usesOf } from "./expand.ts";
 import { Ledger } from "./ledger.ts";
 import type { PlanOptions } from "./ledger.ts";
 import { LostSignal } from "./lost-signal.ts";
@@ -55,7 +55,7 @@ export class NftablesEnforcer implements Enforcer {
   readonly #idsOfCell = new Map<string, readonly string[]>();
   readonly #cellsOfMac = new Map<number, Set<string>>();
   readonly #macsToExpand = new Set<number>();
-  readonly #chainUse = new Map<string, number>();
+  readonly #useCounts = new Map<string, number>();
   #domainLevels: ReadonlySet<number> = new Set();
   readonly #lost = new LostSignal();
   readonly #stop = new AbortController();
@@ -253,9 +253,9 @@ export class NftablesEnforcer implements Enforcer {
     const known = new Set(before);
     for (const one of elements) {
       this.#ledger.want(one, cell?.rules ?? []);
-      if (!known.has(one.id)) for (const chain of chainsOf(one)) this.#use(chain, 1);
+      if (!known.has(one.id)) this.#use(usesOf(one), 1);
     }
-    for (const id of before) if (!ids.has(id)) for (const chain of chainsOf(elementOfId(id))) this.#use(chain, -1);
+    for (const id of before) if (!ids.has(id)) this.#use(usesOf(elementOfId(id)), -1);
     const mac = macOfKey(key);
     if (cell) this.#idsOfCell.set(key, [...ids]);
     else this.#idsOfCell.delete(key);
@@ -268,22 +268,20 @@ export class NftablesEnforcer implements Enforcer {
   /** Levels of rules on domains are always visited: names that we found in the kernel may be all that they hold. */
   #useDomainLevels(): void {
     const levels = this.#tables.domainLevels();
-    const change = (level: number, by: 1 | -1) => {
-      for (const chain of ["up4", "up6", "down4", "down6"]) this.#use(`${chain} ${level}`, by);
-    };
-    for (const level of levels) if (!this.#domainLevels.has(level)) change(level, 1);
-    for (const level of this.#domainLevels) if (!levels.has(level)) change(level, -1);
+    for (const level of levels) if (!this.#domainLevels.has(level)) this.#use(domainUses(level), 1);
+    for (const level of this.#domainLevels) if (!levels.has(level)) this.#use(domainUses(level), -1);
     this.#domainLevels = levels;
   }
 
-  /** Packets visit only levels that hold something. */
-  #use(chain: string, by: 1 | -1): void {
-    const count = (this.#chainUse.get(chain) ?? 0) + by;
-    this.#chainUse.set(chain, count);
-    const [base, level] = chain.split(" ") as [string, string];
-    const step = element(`levels_${base}`, [Number(level)], `jump ${base}_${level}`);
-    if (count === 0) this.#ledger.unwant(step.id);
-    else if (!this.#ledger.wants(step.id)) this.#ledger.want(step, []);
+  /** Packets ask only levels and layers that hold something. */
+  #use(switches: readonly Element[], by: 1 | -1): void {
+    for (const one of switches) {
+      const count = (this.#useCounts.get(one.id) ?? 0) + by;
+      if (count > 0) this.#useCounts.set(one.id, count);
+      else this.#useCounts.delete(one.id);
+      if (count === 0) this.#ledger.unwant(one.id);
+      else if (!this.#ledger.wants(one.id)) this.#ledger.want(one, []);
+    }
   }
 
   /** Makes the kernel hold what is wanted. */
@@ -439,10 +437,10 @@ function ownerElement(mac: number, words: Uint32Array): Element {
   return element(`owner${family}`, [addressNumber(words, family)], printMac(mac).toLowerCase());
 }
 
-/** Enough of an element to know its chains: its map and its level. */
-function elementOfId(id: string): Element {
+/** Enough of an element to know what it uses: its set and its level. */
+function elementOfId(id: string): Pick<Element, "map" | "from"> {
   const [map = "", mark = ""] = id.split(" ");
-  return { id, map, from: [Number.parseInt(mark, 10)], to: [], value: "", expires: Infinity };
+  return { map, from: [Number.parseInt(mark, 10)] };
 }
 
 /** Keys of cells name the device in third place, `*` for none. */

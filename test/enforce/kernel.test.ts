@@ -43,30 +43,43 @@ describe("the ruleset", () => {
     expect(/set version \{\s+type mark\s+elements = \{ (\d+) \}/.exec(text)?.[1]).toBe(String(RULESET_VERSION));
   });
 
+  const LAYERS = ["pair", "network", "box", "device", "destination", "service"];
+  const VERDICTS = ["accept", "goto blocked", "goto rejected"];
+
   it("says the same at each level, but for the level and its verdict", () => {
-    for (const way of ["up", "down"])
-      for (const family of [4, 6]) {
-        const atLevel = (level: number) =>
-          chain(`${way}${family}_${level}`)
-            .replace(/mark & 0 \| (\d+)/g, (_, n: string) =>
-              Number(n) === level
-                ? "LEVEL"
-                : [0, 1].includes(Number(n) - 2 * level)
-                  ? `TWICE+${Number(n) - 2 * level}`
-                  : n,
-            )
-            // At level 0 and 1 a level and its double may be one number.
-            .replaceAll("TWICE+0", "LEVEL")
-            .replaceAll("TWICE+1", "LEVEL")
-            .replace(/destination(\d)_\d/, "destination$1_LEVEL")
-            .replace(
-              new RegExp(`${["accept", "goto blocked", "goto rejected", ""][level === 9 ? 3 : level % 3]}$`, "gm"),
-              "",
-            )
-            .replace(/ +$/gm, "");
-        expect(atLevel(3)).toContain("LEVEL");
-        for (let level = 1; level <= 9; level++) expect(atLevel(level)).toBe(atLevel(0));
+    for (const base of ["up4", "up6", "down4", "down6"])
+      for (const [index, layer] of LAYERS.entries()) {
+        const doubled = layer === "box" || layer === "service";
+        const atLevel = (level: number) => {
+          const verdict = level === 9 ? "" : ` ${VERDICTS[level % 3]}`;
+          const lines = chain(`${base}_${level}_${layer}`).trimEnd().split("\n");
+          for (const line of lines)
+            expect([layer, level, line]).toEqual([layer, level, expect.stringMatching(`@\\w+${verdict}$`)]);
+          return lines.map((line) =>
+            line
+              .slice(0, line.length - verdict.length)
+              .replace(
+                /mark & 0 \| (\d+)/,
+                (_, code: string) => `LEVEL ${doubled ? Number(code) - 2 * level : Number(code) - level}`,
+              )
+              .replace(`${base.at(-1)}_${level}`, "_LEVEL"),
+          );
+        };
+        for (let level = 0; level <= 9; level++) {
+          expect(atLevel(level)).toEqual(atLevel(0));
+          const code = 16 + LAYERS.length * level + index;
+          expect(chain(`${base}_${level}`)).toContain(
+            `meta mark & 0 | ${code} @used_${base} jump ${base}_${level}_${layer}\n`,
+          );
+          expect(chain(base)).toContain(`meta mark & 0 | ${level} @used_${base} jump ${base}_${level}\n`);
+        }
       }
+  });
+
+  it("asks levels and layers in their order", () => {
+    const jumps = (name: string) => [...chain(name).matchAll(/jump (\w+)/g)].map((match) => match[1]);
+    expect(jumps("down6")).toEqual([9, 0, 1, 2, 3, 4, 5, 6, 7, 8].map((level) => `down6_${level}`));
+    expect(jumps("up4_5")).toEqual(LAYERS.map((layer) => `up4_5_${layer}`));
   });
 
   it("says the same for both families", () => {
@@ -77,7 +90,9 @@ describe("the ruleset", () => {
         .replace("@device_down4", "@device_down6")
         .replace("@destination4_", "@destination6_");
     for (const way of ["up", "down"])
-      for (let level = 0; level <= 9; level++) expect(asIPv6(`${way}4_${level}`)).toBe(chain(`${way}6_${level}`));
+      for (let level = 0; level <= 9; level++)
+        for (const layer of LAYERS)
+          expect(asIPv6(`${way}4_${level}_${layer}`)).toBe(chain(`${way}6_${level}_${layer}`));
   });
 });
 
