@@ -18,14 +18,22 @@ describe("what devices and controllers chose", () => {
   });
 
   test("is escaped in JSON, as names and as values, and reads back as it was", () => {
-    const value = { [EVIL]: [EVIL, "plain ü", 18446744073709551615n, true] };
-    for (const compact of [true, false]) {
-      const text = printJson(value, compact);
+    for (const number of [7, 18446744073709551615n])
+      for (const compact of [true, false]) {
+        const text = printJson({ [EVIL]: [EVIL, "plain ü", number, true], Empty: [{}, []] }, compact);
 
-      expect(text.replaceAll("\n", "")).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e\u{e0041}]/u);
-      expect(text).toContain("18446744073709551615");
-      expect(JSON.parse(text)).toEqual({ [EVIL]: [EVIL, "plain ü", 18446744073709551615, true] });
-    }
+        expect(text.replaceAll("\n", "")).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e\u{e0041}]/u);
+        expect(text).toContain(String(number));
+        expect(JSON.parse(text)).toEqual({ [EVIL]: [EVIL, "plain ü", Number(number), true], Empty: [{}, []] });
+      }
+  });
+
+  test("is laid out alike with and without numbers past 2^53", () => {
+    const value = (number: number | bigint) => ({ Device: [{ Name: "a", Stats: { BytesSent: number }, Empty: [] }] });
+    for (const compact of [true, false])
+      expect(printJson(value(2n ** 63n), compact)).toBe(
+        printJson(value(7), compact).replace("7", "9223372036854775808"),
+      );
   });
 
   test("is left alone where it is harmless", () => {
