@@ -1,7 +1,7 @@
 /** Types of the field: addresses, prefixes, names, ports. Text is canonical, because keys and searches compare strings. */
-import { canonicalAddress, parseMac, parsePrefix, printMac, printPrefix } from "../src/lib/address.ts";
-import { canonicalDomain } from "../src/lib/domain.ts";
-import { canonical, list, string, type ValueType } from "./values.ts";
+import { canonicalAddress, parseMac, printMac } from "../src/lib/address.ts";
+import { parseDestinationMember, parseMacMember, parsePortMember } from "../src/lib/rule-text.ts";
+import { canonical, list, string, ValueError, type ValueType } from "./values.ts";
 
 /** `02:00:00:00:00:01`: upper-case with colons. */
 export const macAddress: ValueType<string> = canonical(
@@ -20,47 +20,32 @@ export const ipAddress: ValueType<string> = canonical("IPAddress", { maxLength: 
   text === "" ? "" : canonicalAddress(text),
 );
 
-/** `*`, or a MAC address. */
-export const deviceSelector: ValueType<string> = canonical(
-  "MACAddress",
-  { maxLength: 17 },
-  "a MAC address or *",
-  (text) => {
-    if (text === "*") return text;
-    const mac = parseMac(text);
-    return mac === undefined ? undefined : printMac(mac);
-  },
-);
+/** `*`, or a MAC address of a device. */
+export const deviceSelector = member("MACAddress", 17, parseMacMember, "*");
 
 /** `*`, an address, a prefix, a domain (with its subdomains), or a row of the List table. */
-export const destination: ValueType<string> = {
-  ...canonical("Destination", { maxLength: 260 }, "*, an address, a prefix, a domain or a list", canonicalDestination),
-  facets: { maxLength: 260 },
-};
-
-function canonicalDestination(text: string): string | undefined {
-  if (text === "*") return text;
-  if (/^Device\.[A-Za-z0-9_.]+\.List\.[1-9]\d*\.?$/.test(text)) return text.replace(/\.$/, "");
-  const prefix = parsePrefix(text);
-  if (prefix) return printPrefix(prefix);
-  // What looks like an address or a prefix but is none must not become a name.
-  if (/[/:]/.test(text) || /^[\d.]+$/.test(text)) return undefined;
-  return canonicalDomain(text);
-}
+export const destination = member("string", 260, parseDestinationMember, "*");
 
 /** `443` or `8000-8010`. */
-export const portRange: ValueType<string> = {
-  ...canonical("PortRange", {}, "a port or a range like 8000-8010", canonicalPortRange),
-  facets: { maxLength: 11 },
-};
+export const portRange = member("string", 11, parsePortMember);
 
-function canonicalPortRange(text: string): string | undefined {
-  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text);
-  if (!match) return undefined;
-  const from = Number(match[1]);
-  const to = Number(match[2] ?? match[1]);
-  if (to > 65535 || from > to) return undefined;
-  return from === to ? `${from}` : `${from}-${to}`;
+/** A list member whose text is canonicalised by src/lib/rule-text.ts; `star` is taken as it is. */
+function member(
+  dataType: string,
+  maxLength: number,
+  parse: (text: string) => { readonly text: string } | { readonly error: string },
+  star?: string,
+): ValueType<string> {
+  const facets = dataType === "string" ? { maxLength } : { maxLength, dataType };
+  return {
+    ...string(facets),
+    parse(text) {
+      if (text === star) return text;
+      const parsed = parse(text);
+      if ("error" in parsed) throw new ValueError("range", parsed.error);
+      return parsed.text;
+    },
+  };
 }
 
 export const macAddressList = list(deviceSelector, { maxItems: 255 });

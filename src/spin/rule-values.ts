@@ -1,19 +1,11 @@
 /**
- * A rule, typed, and the values of its lists: text ⇄ typed, member by member. Text is canonical, because keys and searches compare
- * strings; a refusal says in words what was wrong, for the error that a controller gets.
+ * A rule, typed, and the values of its lists: text ⇄ typed (members: src/lib/rule-text.ts).
  */
-import { isIPv4, parseMac, parsePrefix, printMac, printPrefix } from "../lib/address.ts";
+import { isIPv4 } from "../lib/address.ts";
 import type { Prefix } from "../lib/address.ts";
-import { canonicalDomain } from "../lib/domain.ts";
+import { parseDestinationMember, parseMacMember, parsePortMember } from "../lib/rule-text.ts";
+import type { Destination, Parsed, PortRange } from "../lib/rule-text.ts";
 import type { Initiator } from "./ruleset.ts";
-
-/** A value with its canonical text, or why the text is none. */
-export type Parsed<T> = { readonly value: T; readonly text: string } | { readonly error: string };
-
-export interface PortRange {
-  readonly from: number;
-  readonly to: number;
-}
 
 /** What a rule's DestinationList names. `lists` are references, kept as they were written. */
 export interface Destinations {
@@ -22,6 +14,8 @@ export interface Destinations {
   readonly domains: readonly string[];
   readonly lists: readonly string[];
 }
+
+export type { Parsed, PortRange };
 
 export type RuleAction = "Block" | "Reject" | "Allow" | "Ignore" | "Count";
 export type RuleOrigin = "User" | "Controller" | "System";
@@ -74,11 +68,6 @@ export function newRule(fields: Partial<Rule> & { readonly id: number }): Rule {
   };
 }
 
-type Destination =
-  | { readonly kind: "prefix"; readonly prefix: Prefix }
-  | { readonly kind: "domain"; readonly name: string }
-  | { readonly kind: "list"; readonly reference: string };
-
 /** Protocols whose header begins with a source and a destination port (IANA). */
 export const PORT_PROTOCOLS: readonly number[] = [6, 17, 33, 132, 136];
 
@@ -93,16 +82,6 @@ export function parseMacList(text: string): Parsed<readonly number[] | "*"> {
     macs.set(parsed.value, parsed.text);
   }
   return { value: [...macs.keys()], text: [...macs.values()].join(",") };
-}
-
-/** One member of a MACAddressList: a unicast hardware address. */
-export function parseMacMember(text: string): Parsed<number> {
-  const mac = parseMac(text);
-  if (mac === undefined) return { error: `${quote(text)} is not a MAC address (such as 02:00:00:00:00:01)` };
-  if ((Math.floor(mac / 0x10000000000) & 1) !== 0)
-    return { error: `${printMac(mac)} is a group address, not a device's` };
-  if (mac === 0) return { error: "00:00:00:00:00:00 is no device's address" };
-  return { value: mac, text: printMac(mac) };
 }
 
 /** `*`, or addresses, prefixes, domains and references to lists. The canonical text keeps the order. */
@@ -124,28 +103,6 @@ export function parseDestinationList(text: string): Parsed<Destinations | "*"> {
   return { value, text: [...seen.keys()].join(",") };
 }
 
-/** One member of a DestinationList. */
-export function parseDestinationMember(text: string): Parsed<Destination> {
-  const prefix = parsePrefix(text);
-  if (prefix) return { value: { kind: "prefix", prefix }, text: printPrefix(prefix) };
-  if (/^Device\.([A-Za-z0-9_]+\.)*List\.\d+\.?$/.test(text)) {
-    const reference = text.endsWith(".") ? text.slice(0, -1) : text;
-    return { value: { kind: "list", reference }, text: reference };
-  }
-  const name = domainOf(text);
-  if (name !== undefined) return { value: { kind: "domain", name }, text: name };
-  return { error: `${quote(text)} is not an IP address, a prefix, a domain or a reference to a list` };
-}
-
-/**
- * The domain that a person wrote, canonical. `*.example.com` means the same as `example.com`, since subdomains are always
- * meant; a name that ends in digits alone is a mistyped address.
- */
-function domainOf(text: string): string | undefined {
-  const name = canonicalDomain(text.startsWith("*.") ? text.slice(2) : text);
-  return name === undefined || /(^|\.)\d+$/.test(name) ? undefined : name;
-}
-
 /** `443,8000-8010`; empty: any. */
 export function parsePortList(text: string): Parsed<readonly PortRange[]> {
   const ports = new Map<string, PortRange>();
@@ -155,17 +112,6 @@ export function parsePortList(text: string): Parsed<readonly PortRange[]> {
     ports.set(parsed.text, parsed.value);
   }
   return { value: [...ports.values()], text: [...ports.keys()].join(",") };
-}
-
-/** One member of a PortList: a port or a range of ports. */
-export function parsePortMember(text: string): Parsed<PortRange> {
-  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text);
-  if (!match) return { error: `${quote(text)} is neither a port nor a range of ports (such as 443 or 8000-8010)` };
-  const from = Number(match[1]);
-  const to = match[2] === undefined ? from : Number(match[2]);
-  if (from > 65535 || to > 65535) return { error: `${quote(text)} is beyond 65535, the last port` };
-  if (from > to) return { error: `${quote(text)} ends before it begins` };
-  return { value: { from, to }, text: from === to ? String(from) : `${from}-${to}` };
 }
 
 /** −1 for any, else an IANA protocol number. */
@@ -190,8 +136,4 @@ function splitList(text: string): string[] {
 
 function starAmongOthers(): { readonly error: string } {
   return { error: "`*` stands alone: it means every one" };
-}
-
-function quote(text: string): string {
-  return `"${text.length > 60 ? `${text.slice(0, 60)}…` : text}"`;
 }
