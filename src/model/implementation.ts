@@ -128,7 +128,7 @@ export interface Implementation {
   find?(parent: Row, param: string, value: unknown): number | undefined;
   reader(param: string): (row: Row) => unknown;
   /** Throws UspError where the parameter of a row that exists may not become `value` by a Set. */
-  guard?(row: Row, param: string, value: unknown): void;
+  guard?(row: Row, param: string, value: unknown, transaction: Change): void;
   /** Writes a validated value and registers its undo with the transaction. */
   write(row: Row, param: string, value: unknown, transaction: Change): void;
   /** Makes a row with default values and registers its undo. Tables that can be added to. */

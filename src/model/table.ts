@@ -39,7 +39,7 @@ export interface TableOptions<P extends Params, C extends Commands> {
     row: { readonly instance: number; readonly parent: StoredRow | undefined },
   ) => Partial<Values<P>>;
   /** Throws UspError where a parameter of a row that exists may not become `value` by a Set. */
-  readonly guard?: (row: StoredRow<Values<P>>, param: string, value: unknown) => void;
+  readonly guard?: (row: StoredRow<Values<P>>, param: string, value: unknown, transaction: Change) => void;
   /** Throws UspError where the row as a whole makes no sense. */
   readonly validate?: (row: StoredRow<Values<P>>, transaction: Change) => void;
   readonly committed?: (change: CommittedChange & { readonly row: StoredRow<Values<P>> }) => void;
@@ -116,8 +116,8 @@ class StoredObject implements Implementation {
     return (row) => (row as MutableRow).values[param];
   }
 
-  guard(row: Row, param: string, value: unknown): void {
-    this.#options.guard?.(row as StoredRow, param, value);
+  guard(row: Row, param: string, value: unknown, transaction: Change): void {
+    this.#options.guard?.(row as StoredRow, param, value, transaction);
   }
 
   write(row: Row, param: string, value: unknown, transaction: Change): void {

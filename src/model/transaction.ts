@@ -109,7 +109,7 @@ export class Transaction implements Change {
         `${param} is part of a unique key, which never changes (R-KEY.1)`,
         param,
       );
-    if (!fresh) target.object.implementation.guard?.(target.row, supported.name, value);
+    if (!fresh) target.object.implementation.guard?.(target.row, supported.name, value, this);
     this.write(target, supported.name, value);
   }
 

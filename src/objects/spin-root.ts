@@ -22,6 +22,11 @@ export function spinRoot({ home, capture, persistence, authority, version, priva
       CounterAccuracy: () => home.accuracy,
       Authority: () => authority,
     },
+    // Whatever permissions an Admin gives itself.
+    guard: ({ values }, param, value, { caller }) => {
+      if (param === "PrivacyCeiling" && value !== values.PrivacyCeiling && !isAtHome(caller))
+        throw new UspError(UspErrorCode.PermissionDenied, "PrivacyCeiling is the resident's alone to write", param);
+    },
     validate: ({ values }, { caller }) => {
       if (LEVELS.indexOf(values.PrivacyLevel) <= LEVELS.indexOf(values.PrivacyCeiling)) return;
       // The resident who lowers the ceiling lowers the level with it; nobody else can be above it.
