@@ -7,7 +7,7 @@ import type { CountedElement, Element } from "./elements.ts";
 interface Wanted {
   readonly element: Element;
   readonly rules: readonly number[];
-  /** The kernel did not take it; not tried again until it changes. */
+  /** The kernel did not take it; not tried again until it changes or `retryRefused`. */
   refused: boolean;
 }
 
@@ -89,6 +89,15 @@ export class Ledger {
     const wanted = this.#wanted.get(id);
     if (wanted) wanted.refused = true;
     return wanted?.rules ?? [];
+  }
+
+  /** What the kernel did not take is tried again. */
+  retryRefused(): void {
+    for (const [id, wanted] of this.#wanted) {
+      if (!wanted.refused) continue;
+      wanted.refused = false;
+      this.#dirty.add(id);
+    }
   }
 
   /** Everything is compared again: removals were held back until now. */

@@ -120,6 +120,7 @@ export class NftablesEnforcer implements Enforcer {
       if (!this.#policyKnown) this.#ledger.reviewAll();
       this.#policyKnown = true;
       this.#refused.clear();
+      this.#ledger.retryRefused();
       this.#tables.setPolicy(policy);
       this.#useDomainLevels();
       this.#ledger.reviewKept();
