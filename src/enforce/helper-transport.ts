@@ -2,18 +2,20 @@
 import { parsePrefix } from "../lib/address.ts";
 import { FRAME_LIMIT, RequestKind, words } from "../netlink/frames.ts";
 import type { NetfilterHelper } from "../netlink/helper.ts";
-import { Subsystem, eachMessage } from "../netlink/messages.ts";
+import { Subsystem, eachMessage, u32le } from "../netlink/messages.ts";
 import { NetlinkError } from "../netlink/netlink-error.ts";
 import { addElements, deleteElements } from "../netlink/nftables-messages.ts";
 import type { SetElement } from "../netlink/nftables-messages.ts";
 import { TABLE, fromSetElements, setElements } from "./elements.ts";
 import type { CountedElement, Element } from "./elements.ts";
 import { AddressSet, isIn } from "./flow-filter.ts";
-import type { FlowFilter, ForeignChange, Transport } from "./transport.ts";
+import type { FlowFilter, ForeignChange, HoldHandlers, Transport } from "./transport.ts";
 
 const ENOENT = 2;
 /** linux/netfilter/nf_tables.h: messages about elements; all others are about what holds them. */
 const NFT_MSG_ELEMENTS = [12, 13, 14, 15];
+/** linux/if.h */
+const INTERFACE_NAME_BYTES = 16;
 const TRANSACTION_BYTES = FRAME_LIMIT - 4096;
 
 export class HelperTransport implements Transport {
@@ -79,6 +81,24 @@ export class HelperTransport implements Transport {
         ((!own || own.has(addresses, 0)) && (!far || isIn(far, addresses, 4))) ||
         ((!own || own.has(addresses, 8)) && (!far || isIn(far, addresses, 0)))
       );
+    });
+  }
+
+  holdAnswers(interfaces: readonly string[], handlers: HoldHandlers): () => void {
+    if (!this.#helper.running) handlers.onDown("the helper is not running");
+    const names = Buffer.alloc(interfaces.length * INTERFACE_NAME_BYTES);
+    for (const [i, name] of interfaces.entries()) names.write(name.slice(0, 15), i * INTERFACE_NAME_BYTES, "latin1");
+    return this.#helper.subscribe({
+      kind: RequestKind.Hold,
+      payload: names,
+      onMessages: (bytes, start) => {
+        const newest = u32le(bytes, start);
+        handlers.onHeld(() => this.#helper.release(newest));
+      },
+      onLoss: (count) => handlers.onLate(count),
+      onReady: () => handlers.onReady(),
+      onError: (error) => handlers.onDown(error.message),
+      onDown: (reason) => handlers.onDown(reason),
     });
   }
 

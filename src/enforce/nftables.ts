@@ -15,6 +15,7 @@ import { PolicyTables } from "../spin/policy-tables.ts";
 import { addressNumber } from "../spin/prefix-table.ts";
 import type { AddressDelta, ApplyReport, Enforcer, Hits, HomeNetwork, Policy } from "../spin/ruleset.ts";
 import { isNameAddress } from "../spin/policy.ts";
+import { AnswerHold } from "./answer-hold.ts";
 import { COUNTED_MAPS, DROPPED_SETS, MAPS, element } from "./elements.ts";
 import type { CountedElement, Element } from "./elements.ts";
 import { domainUses, elementsOf, usesOf } from "./expand.ts";
@@ -58,6 +59,9 @@ export class NftablesEnforcer implements Enforcer {
   readonly #useCounts = new Map<string, number>();
   #domainLevels: ReadonlySet<number> = new Set();
   readonly #lost = new LostSignal();
+  readonly #hold: AnswerHold;
+  /** The last addresses that are on their way to the kernel. */
+  #arriving: Promise<void> | undefined;
   readonly #stop = new AbortController();
   readonly #saved: SavedElements | undefined;
   #network: HomeNetwork | undefined;
@@ -75,6 +79,7 @@ export class NftablesEnforcer implements Enforcer {
     this.#options = options;
     this.#transport = options.transport;
     this.#log = options.log;
+    this.#hold = new AnswerHold({ transport: options.transport, arriving: () => this.#arriving });
     if (options.savedFile !== undefined) {
       this.#saved = new SavedElements({
         path: options.savedFile,
@@ -94,7 +99,7 @@ export class NftablesEnforcer implements Enforcer {
       backend: this.#transport.backend,
       status: this.#status,
       observations: this.#ledger.knownCount,
-      lost: this.#losses,
+      lost: this.#losses + this.#hold.late,
       resyncs: this.#resyncs,
       decodeErrors: 0,
       lastError: this.#lastError,
@@ -124,9 +129,18 @@ export class NftablesEnforcer implements Enforcer {
       this.#tables.setPolicy(policy);
       this.#useDomainLevels();
       this.#ledger.reviewKept();
+      const interfaces = namesDomains(policy) ? (this.#network?.lanInterfaces ?? []) : [];
+      // Begun before what the answers fill, ended after it: nobody waits for the end.
+      const unheld = interfaces.length > 0 ? await this.#hold.hold(interfaces) : "";
       await this.#flush();
+      if (interfaces.length === 0) await this.#hold.hold([]);
       this.#saved?.changed("policy");
-      return { refused: new Map([...this.#tables.refused, ...this.#refused]) };
+      return {
+        refused: new Map([...this.#tables.refused, ...this.#refused]),
+        ...(unheld !== "" && {
+          domainNote: `Best effort: the first packets to a fresh name may get ahead; ${unheld}.`,
+        }),
+      };
     });
   }
 
@@ -140,7 +154,12 @@ export class NftablesEnforcer implements Enforcer {
       else if (this.#network && isNameAddress(one.address, this.#network)) this.#tables.addName(one);
     }
     this.#saved?.changed("addresses");
-    await this.#flushSoon();
+    const arriving = (this.#arriving = this.#flushSoon());
+    try {
+      await arriving;
+    } finally {
+      if (this.#arriving === arriving) this.#arriving = undefined;
+    }
   }
 
   async hits(): Promise<Hits> {
@@ -174,6 +193,7 @@ export class NftablesEnforcer implements Enforcer {
 
   async close(): Promise<void> {
     this.#stop.abort();
+    await this.#hold.hold([]);
     await this.#watching;
     await this.#queue.catch(() => undefined);
     await this.#saved?.flush();
@@ -431,6 +451,10 @@ function staticElements(network: HomeNetwork, residentPorts: readonly number[]):
     elements.push(element(`management${family}`, [addressNumber(words, family), port]));
   }
   return elements;
+}
+
+function namesDomains({ rules }: Policy): boolean {
+  return rules.some(({ destinations }) => destinations !== "*" && destinations.domains.length > 0);
 }
 
 function ownerElement(mac: number, words: Uint32Array): Element {

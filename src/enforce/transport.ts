@@ -14,6 +14,16 @@ export interface FlowFilter {
   readonly spared: readonly string[];
 }
 
+export interface HoldHandlers {
+  /** All answers that were logged until now wait for `release`, or a moment. */
+  onHeld(release: () => void): void;
+  /** So many went on before they were released. */
+  onLate(count: number): void;
+  onReady(): void;
+  /** Answers are not withheld, or no longer, and why; `onReady` may follow. */
+  onDown(reason: string): void;
+}
+
 export interface Transport {
   /** `helper` or `nft`. */
   readonly backend: string;
@@ -32,6 +42,11 @@ export interface Transport {
   read(maps: readonly string[], now: number): Promise<ReadonlyMap<string, readonly CountedElement[]> | undefined>;
   /** Deletes conntrack entries. */
   cut(filter: FlowFilter): Promise<void>;
+  /**
+   * Withholds DNS answers that leave by these interfaces, until the returned function is called; absent where that can't
+   * be done.
+   */
+  holdAnswers?(interfaces: readonly string[], handlers: HoldHandlers): () => void;
   /** Tells what others do to our table, until the signal. Never rejects. */
   watch(signal: AbortSignal, onChange: (change: ForeignChange) => void): Promise<void>;
 }

@@ -34,6 +34,13 @@ export const RequestKind = {
   Prepare: 11,
   /** u32 request number of a subscription: it ends. */
   Forget: 12,
+  /**
+   * Names of interfaces, 16 bytes each: DNS answers that leave by them wait for Release, or a moment. Data: u32 the
+   * number of the newest packet that waits, after all that was logged until then; Loss: as many went on without Release.
+   */
+  Hold: 13,
+  /** u32 the number of the newest packet that may go on. No Result. */
+  Release: 14,
 } as const;
 
 /** From the helper. */

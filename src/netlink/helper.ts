@@ -40,7 +40,7 @@ export interface HelperOptions {
 export type MessagesHandler = (bytes: Buffer, start: number, end: number) => void;
 
 export interface Subscription {
-  readonly kind: (typeof RequestKind)["Conntrack" | "PacketLog" | "Route" | "Ruleset"];
+  readonly kind: (typeof RequestKind)["Conntrack" | "PacketLog" | "Route" | "Ruleset" | "Hold"];
   readonly payload: Uint8Array;
   onMessages: MessagesHandler;
   /** The kernel dropped messages, and the socket has been drained since; or the helper was started again. */
@@ -234,6 +234,11 @@ export class NetfilterHelper {
       onLoss: onChange,
       onError: (error) => this.#log.warn("changes of the ruleset go unseen", error),
     });
+  }
+
+  /** Lets DNS answers that wait (a subscription of kind Hold) go on, up to this number. */
+  release(newest: number): void {
+    if (this.#greeted) this.#child?.stdin.write(encodeFrame(RequestKind.Release, 0, words(newest)));
   }
 
   /** Sends one request; resolves with its Result, rejects with a NetlinkError or when the helper ends. */

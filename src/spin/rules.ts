@@ -77,6 +77,7 @@ export class RuleBook {
   #version = 0;
   #appliedVersion = 0;
   #refused: ReadonlyMap<number, string> = new Map();
+  #domainNote = "";
   #overruled: { version: number; at: number; by: ReadonlyMap<number, readonly number[]> } | undefined;
   #nextExpiry = Infinity;
 
@@ -156,6 +157,7 @@ export class RuleBook {
   applied(version: number, report: ApplyReport): void {
     this.#appliedVersion = Math.max(this.#appliedVersion, version);
     this.#refused = report.refused;
+    this.#domainNote = report.domainNote ?? "";
     for (const [id, changed] of this.#changedAt) if (changed <= this.#appliedVersion) this.#changedAt.delete(id);
   }
 
@@ -190,7 +192,7 @@ export class RuleBook {
     if (pending && rule.action !== "Ignore") return state("Pending", "Not yet in force.");
     const by = this.#overruledRules(now).get(id);
     if (by) return state("Overruled", `Rule ${by.join(", ")} decides instead, for all that this rule covers.`, by);
-    return state("Enabled");
+    return state("Enabled", this.#domainNote !== "" && this.#namesDomains(rule) ? this.#domainNote : "");
   }
 
   /** Whether a rule is in force at this moment: enabled, not expired, well-formed. */
@@ -227,6 +229,12 @@ export class RuleBook {
       risen.push(id);
     }
     return risen;
+  }
+
+  #namesDomains({ action, destinations }: Rule): boolean {
+    if (action === "Ignore" || destinations === "*") return false;
+    const { domains, lists } = destinations;
+    return domains.length > 0 || lists.some((list) => (this.#options.lists?.(list)?.domains.length ?? 0) > 0);
   }
 
   #overruledRules(now: number): ReadonlyMap<number, readonly number[]> {

@@ -71,6 +71,8 @@ export interface Hits {
 export interface ApplyReport {
   /** Rules that the kernel refused, and why in words. */
   readonly refused: ReadonlyMap<number, string>;
+  /** What rules on domains can't promise here, in words; absent: they keep what they say. */
+  readonly domainNote?: string;
 }
 
 export interface Enforcer {
