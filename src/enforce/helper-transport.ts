@@ -21,6 +21,7 @@ const TRANSACTION_BYTES = FRAME_LIMIT - 4096;
 export class HelperTransport implements Transport {
   readonly backend = "helper";
   readonly deletionLimit = Infinity;
+  readonly mapsPerRead = 1;
   readonly #helper: NetfilterHelper;
 
   constructor(helper: NetfilterHelper) {

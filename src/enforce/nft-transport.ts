@@ -28,6 +28,7 @@ export class NftTransport implements Transport {
   readonly backend = "nft";
   /** nft compares each deleted interval with all that there are. */
   readonly deletionLimit = 100;
+  readonly mapsPerRead = Infinity;
   readonly #options: NftTransportOptions;
   /** Processes of ours, so that `nft monitor` can tell our changes from others'. */
   readonly #ownPids: (number | undefined)[] = [];

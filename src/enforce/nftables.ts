@@ -163,22 +163,28 @@ export class NftablesEnforcer implements Enforcer {
   }
 
   async hits(): Promise<Hits> {
+    const inUse = new Set(this.#ledger.mapsInUse);
+    const maps = [...COUNTED_MAPS.filter((map) => inUse.has(map)), ...DROPPED_SETS];
+    // What DNS tells goes in between: a device waits for it.
+    const { mapsPerRead } = this.#transport;
+    for (let next = 0; next < maps.length; next += mapsPerRead)
+      await this.#exclusive(() => this.#count(maps.slice(next, next + mapsPerRead)));
     return await this.#exclusive(async () => {
-      const inUse = new Set(this.#ledger.mapsInUse);
-      const maps = [...COUNTED_MAPS.filter((map) => inUse.has(map)), ...DROPPED_SETS];
-      const read = await this.#transport.read(maps, this.#now());
-      if (read) {
-        this.#owners.countDropped(read);
-        const found = new Map([...read].filter(([map]) => !(DROPPED_SETS as readonly string[]).includes(map)));
-        const { missing } = this.#ledger.observe(found, this.#now());
-        if (missing > 0) this.#noteLoss(`${missing} elements were gone`);
-      } else {
-        this.#noteLoss("our table was gone");
-        await this.#reload();
-      }
       await this.#flush();
       return { rules: copy(this.#ledger.hits), devices: copy(this.#owners.dropped) };
     });
+  }
+
+  async #count(maps: readonly string[]): Promise<void> {
+    const read = await this.#transport.read(maps, this.#now());
+    if (!read) {
+      this.#noteLoss("our table was gone");
+      return await this.#reload();
+    }
+    this.#owners.countDropped(read);
+    const found = new Map([...read].filter(([map]) => !(DROPPED_SETS as readonly string[]).includes(map)));
+    const { missing } = this.#ledger.observe(found, this.#now());
+    if (missing > 0) this.#noteLoss(`${missing} elements were gone`);
   }
 
   async cut(devices: readonly number[], destinations: readonly Prefix[]): Promise<void> {

@@ -38,6 +38,8 @@ export interface Transport {
     now: number,
     emptied?: ReadonlySet<string>,
   ): Promise<void>;
+  /** More maps than this in one reading take no less time than in several. */
+  readonly mapsPerRead: number;
   /** Elements of these maps with their counters; `undefined` while there is no table. */
   read(maps: readonly string[], now: number): Promise<ReadonlyMap<string, readonly CountedElement[]> | undefined>;
   /** Deletes conntrack entries. */

@@ -15,6 +15,7 @@ const macOf = (text: string) => Number.parseInt(text.replaceAll(":", ""), 16);
 class StrictKernel implements Transport {
   readonly backend = "strict";
   readonly deletionLimit: number;
+  readonly mapsPerRead = Infinity;
   readonly elements = new Map<string, CountedElement>();
   table = false;
   /** What an element must not be for the kernel to take it. */
