@@ -44,7 +44,10 @@ export const Spin = object(ROOT, {
       enumeration("Resident", "Operator"),
       "Who wins when resident and operator both made a rule. Set by the firmware's configuration.",
     ),
-    NewDevicePolicy: readWrite(enumeration("Allow", "Quarantine"), "What a device that was never seen before may do."),
+    NewDevicePolicy: readWrite(
+      enumeration("Allow", "Quarantine"),
+      "What a device that was never seen before may do. Quarantine: a rule of Origin System blocks it, with its first sign of life, until an operator or the resident lifts that; devices that were known stay as they are.",
+    ),
     PrivacyLevel: readWrite(
       enumeration("Summary", "Devices", "Destinations"),
       "What controllers may see: totals alone, devices and their counters, or also whom they talk to. Not above PrivacyCeiling.",
@@ -196,13 +199,17 @@ export const SpinDevice = object(`${ROOT}Device.{i}.`, {
       },
       output: { Rule: argument(string(), "Path of the rule.") },
     }),
-    "Unblock()": command("sync", "Removes the caller's rules that block all of this device's traffic.", {
-      output: {
-        Blocked: argument(boolean, "Whether something still blocks it."),
-        Rules: argument(list(string()), "Paths of the rules that still do."),
-        Origins: argument(list(string()), "Whose each of them is: User, Controller or System."),
+    "Unblock()": command(
+      "sync",
+      "Removes the caller's rules, and those of Origin System, that block all of this device's traffic.",
+      {
+        output: {
+          Blocked: argument(boolean, "Whether something still blocks it."),
+          Rules: argument(list(string()), "Paths of the rules that still do."),
+          Origins: argument(list(string()), "Whose each of them is: User, Controller or System."),
+        },
       },
-    }),
+    ),
   },
 });
 

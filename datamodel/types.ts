@@ -48,8 +48,8 @@ function member(
   };
 }
 
-export const macAddressList = list(deviceSelector, { maxItems: 255 });
-export const destinationList = list(destination, { maxItems: 255, maxLength: 4095 });
-export const portList = list(portRange, { maxItems: 32 });
+export const macAddressList = list(deviceSelector, { maxItems: 255, maxLength: 4095, isSet: true });
+export const destinationList = list(destination, { maxItems: 255, maxLength: 4095, isSet: true });
+export const portList = list(portRange, { maxItems: 32, isSet: true });
 export const addressList = list(ipAddress);
 export const nameList = list(string({ maxLength: 255 }));

@@ -97,7 +97,7 @@ export function string(facets: Facets = {}): ValueType<string> {
 
 /** One of a fixed set of words. The type parameter keeps the words. */
 export function enumeration<const V extends string>(...values: readonly [V, ...V[]]): ValueType<V> {
-  return string({ values }) as ValueType<string> as ValueType<V>;
+  return string({ values }) as ValueType<V>;
 }
 
 export const boolean: ValueType<boolean> = {
@@ -224,12 +224,18 @@ export function hexBinary(facets: Facets = {}): ValueType<string> {
 
 /**
  * A comma-separated list (TR-106 §3.2.3): blanks around members are dropped, a comma inside a member is `%2C`. The empty
- * text is the empty list.
+ * text is the empty list. Of a set, what is said twice is kept once, where it was said first.
  */
 export function list<T>(
   item: ValueType<T>,
-  facets: { maxItems?: number; maxLength?: number } = {},
+  facets: { maxItems?: number; maxLength?: number; isSet?: boolean } = {},
 ): ValueType<readonly T[]> {
+  const print = (values: readonly T[]) =>
+    values.map((value) => item.print(value).replaceAll("%", "%25").replaceAll(",", "%2C")).join(",");
+  const mustFit = (length: number) => {
+    if (facets.maxLength !== undefined && length > facets.maxLength)
+      throw new ValueError("range", `${length} characters; at most ${facets.maxLength} are allowed`);
+  };
   return {
     base: item.base === "string" ? "string" : item.base,
     facets: {
@@ -237,19 +243,31 @@ export function list<T>(
       ...(facets.maxLength === undefined ? {} : { maxLength: facets.maxLength }),
       list: facets.maxItems === undefined ? {} : { maxItems: facets.maxItems },
     },
-    item: item as ValueType<unknown>,
+    item: item,
     empty: [],
-    print: (values) => values.map((value) => item.print(value).replaceAll("%", "%25").replaceAll(",", "%2C")).join(","),
+    print,
     parse(text) {
-      if (facets.maxLength !== undefined && text.length > facets.maxLength)
-        throw new ValueError("range", `${text.length} characters; at most ${facets.maxLength} are allowed`);
+      mustFit(text.length);
       if (text.trim() === "") return [];
       const members = text.split(",");
       if (facets.maxItems !== undefined && members.length > facets.maxItems)
         throw new ValueError("range", `${members.length} members; at most ${facets.maxItems} are allowed`);
-      return members.map((member) => item.parse(member.trim().replaceAll(/%2C/gi, ",").replaceAll("%25", "%")));
+      const values = members.map((member) => item.parse(member.trim().replaceAll(/%2C/gi, ",").replaceAll("%25", "%")));
+      const kept = facets.isSet ? distinct(values, item) : values;
+      // A canonical text may be longer than what was written.
+      if (facets.maxLength !== undefined) mustFit(print(kept).length);
+      return kept;
     },
   };
+}
+
+/** The first of each. */
+function distinct<T>(values: readonly T[], { print }: ValueType<T>): readonly T[] {
+  const seen = new Set<string>();
+  return values.filter((value) => {
+    const text = print(value);
+    return seen.size < seen.add(text).size;
+  });
 }
 
 /** An instance's alias: non-empty, starts with a letter, at most 64 (TR-181 Alias). */

@@ -3,6 +3,7 @@ import { readdirSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ConfigError } from "../config.ts";
+import { SAVED_RULES } from "../gateway/enforcer.ts";
 import { lockState, StateLockedError } from "../gateway/state-lock.ts";
 import type { Io } from "./io.ts";
 import { readConfig } from "./run.ts";
@@ -40,7 +41,7 @@ export function reset(args: string[], { stdout, stderr }: Io): Promise<number> {
     const release = lockState(state_dir);
     try {
       const files = readdirSync(state_dir).filter(
-        (file) => file.endsWith(".json") && (values.all || /^(?:model-|seeded\.)/.test(file)),
+        (file) => file === SAVED_RULES || (file.endsWith(".json") && (values.all || /^(?:model-|seeded\.)/.test(file))),
       );
       for (const file of files) unlinkSync(join(state_dir, file));
       stdout.write(`${state_dir}: ${files.length} documents forgotten\n`);

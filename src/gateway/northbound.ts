@@ -15,6 +15,7 @@ import { mqttObjects } from "../objects/mqtt.ts";
 import { MqttStates } from "../objects/mqtt-states.ts";
 import { tellModel } from "../objects/notices.ts";
 import { spinPolicy } from "../objects/privacy.ts";
+import { quarantineNewDevices } from "../objects/quarantine.ts";
 import { spinCapture, spinCaptureSource } from "../objects/spin-capture.ts";
 import { spinDevice, spinDeviceStats } from "../objects/spin-device.ts";
 import { spinRoot } from "../objects/spin-root.ts";
@@ -100,6 +101,7 @@ export function northbound(options: NorthboundOptions): Northbound {
   restoreRules(tree, home);
   applyCaptureSettings(tree, capture);
   tellModel(home, tree);
+  quarantineNewDevices(home, tree, spin.log);
 
   const reconnect = (client: string) => {
     for (const node of tree.all(mustBe(tree.object("Device.LocalAgent.MTP."))))

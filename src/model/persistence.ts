@@ -46,6 +46,11 @@ export class Persistence {
     const print = () => Object.fromEntries([...sections].map(([path, snapshot]) => [path, snapshot()]));
     const saved = this.#store.save(documentName(group), print);
     saved.catch(() => undefined); // told to whoever awaits `saved()`
+    this.include(saved);
+  }
+
+  /** A change that is kept elsewhere counts as well. */
+  include(saved: Promise<void>): void {
     this.#saving = Promise.all([this.#saving.catch(() => undefined), saved]).then(() => undefined);
     this.#saving.catch(() => undefined);
   }

@@ -11,6 +11,7 @@ import type { ModelPolicy } from "../usp/policy.ts";
 export const ROLE_RESIDENT = "Resident";
 export const ROLE_ADMIN = "Admin";
 export const ROLE_OPERATOR = "Operator";
+export const ROLE_SUPPORT = "Support";
 export const ROLE_AGENT = "Agent";
 
 /** The controller has a role in SecuredRoles, or is the resident or the agent itself. */
@@ -21,6 +22,11 @@ export function maySeeSecured(caller: Caller): boolean {
 /** The resident, or the agent itself: nothing of the home is hidden from them. */
 export function isAtHome({ roles }: Pick<Caller, "roles">): boolean {
   return roles.has(ROLE_RESIDENT) || roles.has(ROLE_AGENT);
+}
+
+/** Whether the caller may lift what the agent made by itself (quarantine): whoever makes rules in the home. */
+export function mayLiftSystem({ roles }: Pick<Caller, "roles">): boolean {
+  return [ROLE_OPERATOR, ROLE_SUPPORT, ROLE_ADMIN, ROLE_RESIDENT, ROLE_AGENT].some((role) => roles.has(role));
 }
 
 /** PrivacyLevel as it stands, from the tree. */
@@ -55,8 +61,7 @@ export function spinPolicy(tree: () => Tree): ModelPolicy {
       if (origin !== undefined) {
         if (origin === "User") return roles.has(ROLE_RESIDENT) ? undefined : notYours(node, "the resident's");
         if (roles.has(ROLE_RESIDENT)) return undefined;
-        // What the agent made by itself (quarantine) is the operator's to lift.
-        if (origin === "System") return roles.has(ROLE_OPERATOR) ? undefined : notYours(node, "the agent's");
+        if (origin === "System") return mayLiftSystem({ roles }) ? undefined : notYours(node, "the agent's");
         return creatorOf(node) === endpointId ? undefined : notYours(node, `of ${creatorOf(node) || "another"}`);
       }
       const recipient = recipientOf(node);

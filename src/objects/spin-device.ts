@@ -5,31 +5,31 @@ import { parseMac } from "../lib/address.ts";
 import { describe } from "../lib/log.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import { bind } from "../model/binding.ts";
-import type { Caller, CommandCall, Implementation, ModelTree } from "../model/implementation.ts";
-import { Transaction } from "../model/transaction.ts";
-import type { Rule } from "../spin/rules.ts";
+import type { Implementation } from "../model/implementation.ts";
 import type { HomeDevice } from "../spin/types.ts";
+import { block, blocksAllOf, unblock } from "./device-blocks.ts";
 import type { SpinParts } from "./home.ts";
 
-const RULE_TABLE = `${ROOT}Rule.`;
+/** Most rules that Unblock() names: its answer is to be read by people. */
+const MAX_NAMED = 100;
 
 export function spinDevice(parts: SpinParts): Implementation {
-  const { home, log } = parts;
-  const saveFailed = (error: unknown) => log.warn("the devices could not be saved", error);
+  const { home } = parts;
+  /** Rows that the transaction under way removes: forgetting can't be taken back, so it waits for the end. */
   const forgetting = new Set<number>();
+  const present = (device: HomeDevice | undefined) => (device && forgetting.has(device.number) ? undefined : device);
   return bind(SpinDevice, {
     rows: {
       instances: function* (_parent: unknown) {
-        for (const { number } of home.devices()) yield number;
+        for (const { number } of home.devices()) if (!forgetting.has(number)) yield number;
       },
-      row: (_parent: unknown, instance: number): HomeDevice | undefined => home.device(instance),
+      row: (_parent: unknown, instance: number): HomeDevice | undefined => present(home.device(instance)),
       find: (_parent: unknown, param: string, value: unknown) => {
         if (param !== "PhysAddress") return [...home.devices()].find(({ alias }) => alias === value)?.number;
         const mac = parseMac(String(value));
         return mac === undefined ? undefined : home.deviceByMac(mac)?.number;
       },
       remove: (_parent: unknown, instance: number) => {
-        // Forgetting can't be taken back, so it waits for the transaction's end.
         forgetting.add(instance);
         return () => void forgetting.delete(instance);
       },
@@ -53,27 +53,28 @@ export function spinDevice(parts: SpinParts): Implementation {
     set: {
       Name: (device, name) => {
         const before = device.name;
-        home.setName(device.number, name).catch(saveFailed);
-        return () => void home.setName(device.number, before).catch(saveFailed);
+        kept(parts, home.setName(device.number, name));
+        return () => kept(parts, home.setName(device.number, before));
       },
     },
     committed: ({ kind, instance }) => {
-      if (kind === "removed" && forgetting.delete(instance)) home.forget(instance).catch(saveFailed);
+      if (kind === "removed" && forgetting.delete(instance)) kept(parts, home.forget(instance));
     },
     commands: {
-      "Block()": async (device, { Duration, Reason }, call) => {
-        const path = block(call, device, Duration ?? 0, Reason ?? "");
+      "Block()": async (device, { Duration = 0, Reason = "" }, call) => {
+        const expiry = Duration === 0 ? NEVER : home.now() + Duration * 1000;
+        const path = block(call, device, { expiry, reason: Reason });
         await inForce(parts);
         return { Rule: path };
       },
       "Unblock()": async (device, _args, call) => {
         unblock(call, device, home.rules.list());
         await inForce(parts);
-        const rest = home.rules.list().filter((rule) => home.rules.inForce(rule.id) && blocksAllOf(rule, device));
+        const rest = home.rules.list().filter((rule) => blocksAllOf(rule, device) && isObeyed(parts, rule.id));
         return {
           Blocked: device.blocked || rest.length > 0,
-          Rules: rest.map(({ id }) => `${RULE_TABLE}${id}`),
-          Origins: rest.map(({ origin }) => origin),
+          Rules: rest.slice(0, MAX_NAMED).map(({ id }) => `${ROOT}Rule.${id}`),
+          Origins: rest.slice(0, MAX_NAMED).map(({ origin }) => origin),
         };
       },
     },
@@ -101,82 +102,17 @@ export function spinDeviceStats(): Implementation {
   });
 }
 
-/** Makes the caller's block rule, or renews the one that it has. */
-function block({ tree, caller }: CommandCall, device: HomeDevice, duration: number, reason: string): string {
-  const expiry = duration === 0 ? NEVER : Date.now() + duration * 1000;
-  const transaction = new Transaction(tree, caller);
-  try {
-    const existing = ownBlock(tree, caller, device);
-    const node = existing ?? transaction.add(parentOfRules(tree), ruleTable(tree), []).node;
-    const values = {
-      Enable: true,
-      Action: "Block",
-      MACAddressList: [device.physAddress],
-      DestinationList: ["*"],
-      ExpiryDate: expiry,
-      Reason: reason,
-    };
-    for (const [name, value] of Object.entries(values)) transaction.write(node, name, value);
-    transaction.check();
-    transaction.commit();
-    return node.path.slice(0, -1);
-  } catch (error) {
-    transaction.rollback();
-    throw error instanceof UspError ? new UspError(UspErrorCode.CommandFailed, error.message) : error;
-  }
+/** The answer to the controller waits for it, and tells it what the disk refused. */
+function kept({ persistence, log }: SpinParts, saved: Promise<void>): void {
+  persistence?.include(saved);
+  saved.catch((error: unknown) => log.warn("the devices could not be saved", error));
 }
 
-/** Removes the caller's own rules that block the device alone; from those of several devices it takes this one out. */
-function unblock({ tree, caller }: CommandCall, device: HomeDevice, rules: readonly Rule[]): void {
-  const transaction = new Transaction(tree, caller);
-  for (const rule of rules) {
-    if (rule.creator !== caller.endpointId || !blocksAllOf(rule, device) || rule.macs === "*") continue;
-    const node = tree.at(`${RULE_TABLE}${rule.id}.`);
-    if (!node) continue;
-    if (rule.macs.length === 1) transaction.remove(node);
-    else {
-      const others = (node.object.params.get("MACAddressList")?.read(node.row) as readonly string[]).filter(
-        (mac) => mac !== device.physAddress,
-      );
-      transaction.write(node, "MACAddressList", others);
-    }
-  }
-  transaction.check();
-  transaction.commit();
+/** It is in force, or will be at once, and no other rule decides instead. */
+function isObeyed({ home }: SpinParts, rule: number): boolean {
+  const { status } = home.rules.state(rule);
+  return status === "Enabled" || status === "Pending";
 }
-
-function ownBlock(tree: ModelTree, caller: Caller, device: HomeDevice) {
-  for (const node of tree.rows(parentOfRules(tree), ruleTable(tree))) {
-    const text = (name: string) => tree.text(node, name);
-    if (
-      text("Creator") === caller.endpointId &&
-      text("Action") === "Block" &&
-      text("MACAddressList") === device.physAddress &&
-      text("DestinationList") === "*" &&
-      text("Protocol") === "-1" &&
-      text("PortList") === "" &&
-      text("Initiator") === "Any"
-    )
-      return node;
-  }
-  return undefined;
-}
-
-/** Whether the rule, were it alone, would block all of the device's traffic. */
-function blocksAllOf(rule: Rule, device: HomeDevice): boolean {
-  return (
-    (rule.action === "Block" || rule.action === "Reject") &&
-    rule.destinations === "*" &&
-    rule.protocol === -1 &&
-    rule.ports.length === 0 &&
-    rule.initiator === "Any" &&
-    rule.macs !== "*" &&
-    rule.macs.includes(device.mac)
-  );
-}
-
-const ruleTable = (tree: ModelTree) => tree.object(RULE_TABLE) as NonNullable<ReturnType<ModelTree["object"]>>;
-const parentOfRules = (tree: ModelTree) => tree.at(ROOT) as NonNullable<ReturnType<ModelTree["at"]>>;
 
 /** On disk and in the kernel, so that whoever gets the answer can rely on it; a kernel that hangs shows as Pending. */
 async function inForce({ persistence, home }: SpinParts): Promise<void> {

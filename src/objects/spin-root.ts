@@ -42,6 +42,8 @@ export function spinRoot({ home, capture, persistence, authority, version, priva
     },
     committed: ({ row, params }) => {
       if (params.has("Enable")) capture.setSpinEnabled(row.values.Enable);
+      // Which devices are known is on disk before anybody counts as new.
+      if (params.has("NewDevicePolicy")) persistence?.include(home.save());
     },
     commands: {
       "Query()": ({ values }, args, call) => {

@@ -3,7 +3,7 @@ import { ROOT, SpinRule } from "../../datamodel/spin.ts";
 import type { Values } from "../../datamodel/schema.ts";
 import { NEVER, UNKNOWN_TIME } from "../../datamodel/values.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
-import type { Caller, Implementation } from "../model/implementation.ts";
+import type { Caller, Implementation, ModelTree } from "../model/implementation.ts";
 import { table, type StoredRow } from "../model/table.ts";
 import type { Tree } from "../model/tree.ts";
 import { parseDestinationList, parseMacList, parsePortList, type Parsed } from "../spin/rule-values.ts";
@@ -13,12 +13,13 @@ import { ROLE_AGENT, ROLE_RESIDENT } from "./privacy.ts";
 
 type RuleRow = StoredRow<Values<(typeof SpinRule)["params"]>>;
 
-export function spinRule({ home: { rules }, persistence }: SpinParts): Implementation {
+export function spinRule({ home, persistence }: SpinParts): Implementation {
+  const { rules } = home;
   return table(SpinRule, {
     persistence,
     initial: (caller) => ({
       Creator: caller.endpointId,
-      CreationDate: Date.now(),
+      CreationDate: home.now(),
       Origin: originOf(caller),
     }),
     computed: {
@@ -28,13 +29,16 @@ export function spinRule({ home: { rules }, persistence }: SpinParts): Implement
       HitBytes: ({ instance }) => hitsOf(rules, instance).bytes,
       LastHit: ({ instance }) => hitsOf(rules, instance).lastHit || UNKNOWN_TIME,
     },
-    validate: (row, { caller }) => {
+    validate: (row, { caller, tree }) => {
       const { Origin } = row.values;
-      if (Origin === "User" && !caller.roles.has(ROLE_RESIDENT) && !caller.roles.has(ROLE_AGENT))
+      // Whose a rule is, is said once: others may change what the agent or the resident made, where they may at all.
+      const isNew = rules.get(row.instance) === undefined;
+      if (isNew && Origin === "User" && !caller.roles.has(ROLE_RESIDENT) && !caller.roles.has(ROLE_AGENT))
         throw new UspError(UspErrorCode.PermissionDenied, "Origin User is the resident's alone", "Origin");
-      if (Origin === "System" && !caller.roles.has(ROLE_AGENT))
+      if (isNew && Origin === "System" && !caller.roles.has(ROLE_AGENT))
         throw new UspError(UspErrorCode.PermissionDenied, "Origin System is the agent's alone", "Origin");
-      const other = rules.duplicateOf(toRule(row));
+      toRule(row);
+      const other = sameRule(tree, row);
       if (other !== undefined)
         throw new UspError(UspErrorCode.DuplicateUniqueKey, `${ROOT}Rule.${other}. says the same already`, "Action");
     },
@@ -44,6 +48,31 @@ export function spinRule({ home: { rules }, persistence }: SpinParts): Implement
     },
   });
 }
+
+/** Another row that says the same, among those of the transaction too; the order of a list's members says nothing. */
+function sameRule(tree: ModelTree, row: RuleRow): number | undefined {
+  const table = tree.object(`${ROOT}Rule.`);
+  if (!table) return undefined;
+  for (const node of tree.all(table))
+    if (node.instance !== row.instance && isAlike((node.row as RuleRow).values, row.values)) return node.instance;
+  return undefined;
+}
+
+function isAlike(a: RuleRow["values"], b: RuleRow["values"]): boolean {
+  return (
+    a.Creator === b.Creator &&
+    a.Action === b.Action &&
+    a.Protocol === b.Protocol &&
+    a.Initiator === b.Initiator &&
+    hasSameMembers(a.MACAddressList, b.MACAddressList) &&
+    hasSameMembers(a.DestinationList, b.DestinationList) &&
+    hasSameMembers(a.PortList, b.PortList)
+  );
+}
+
+/** Of lists that name nothing twice. */
+const hasSameMembers = (a: readonly string[], b: readonly string[]) =>
+  a.length === b.length && a.every((member) => b.includes(member));
 
 function originOf({ roles }: Caller): RuleOrigin {
   if (roles.has(ROLE_RESIDENT)) return "User";

@@ -3,11 +3,11 @@ import { createHash } from "node:crypto";
 import { SpinSummary } from "../../datamodel/spin.ts";
 import { bind } from "../model/binding.ts";
 import type { Implementation } from "../model/implementation.ts";
-import { functionalKey, type RuleBook } from "../spin/rules.ts";
+import { functionalKey, type Rule, type RuleBook } from "../spin/rules.ts";
 import type { SpinParts } from "./home.ts";
 
 export function spinSummary({ home }: SpinParts): Implementation {
-  const hash = ruleHash(home.rules);
+  const hash = ruleHash({ rules: home.rules, now: () => home.now() });
   return bind(SpinSummary, {
     of: () => home.summary,
     get: {
@@ -31,15 +31,25 @@ export function spinSummary({ home }: SpinParts): Implementation {
  * SHA-256 over what the rules in force do, whatever their numbers, names and creators: two homes with the same hash
  * treat the same traffic the same. Worked out when a rule changed or expired since.
  */
-function ruleHash(rules: RuleBook): () => string {
+function ruleHash({ rules, now }: { readonly rules: RuleBook; readonly now: () => number }): () => string {
+  const texts = new WeakMap<Rule, string>();
+  const textOf = (rule: Rule) => {
+    let text = texts.get(rule);
+    if (text === undefined) {
+      text = `${rule.origin} ${functionalKey({ ...rule, creator: "" })}`;
+      texts.set(rule, text);
+    }
+    return text;
+  };
   let known = "";
   let version = -1;
   let validUntil = Infinity;
   return () => {
-    if (version === rules.version && Date.now() < validUntil) return known;
+    if (version === rules.version && now() < validUntil) return known;
     const inForce = rules.list().filter(({ id }) => rules.inForce(id));
-    const texts = inForce.map((rule) => `${rule.origin} ${functionalKey({ ...rule, creator: "" })}`).sort();
-    known = createHash("sha256").update(texts.join("\n")).digest("hex");
+    // Said by two, it is done once.
+    const effects = [...new Set(inForce.map(textOf))].sort();
+    known = createHash("sha256").update(effects.join("\n")).digest("hex");
     version = rules.version;
     validUntil = rules.nextExpiry;
     return known;

@@ -15,11 +15,14 @@ export interface ConditionOptions {
   readonly rulesError: () => string;
   readonly isOffloaded: () => boolean;
   readonly changed: () => void;
+  /** What a part says of itself changed. */
+  readonly partChanged: () => void;
 }
 
 export class Condition {
   readonly #options: ConditionOptions;
   #lostAt = -Infinity;
+  #parts = "";
   status: SpinStatus = "Starting";
   reason = "";
   accuracy: CounterAccuracy = "Exact";
@@ -35,10 +38,16 @@ export class Condition {
   }
 
   update(): void {
-    const { clock, isOffloaded, changed } = this.#options;
+    const { clock, isOffloaded, changed, partChanged } = this.#options;
+    const parts = this.#options.parts();
+    const said = parts.map(({ health }) => `${health.status} ${health.backend} ${health.lastError}`).join("\n");
+    if (said !== this.#parts) {
+      this.#parts = said;
+      partChanged();
+    }
     const isEstimated = clock.monotonic() - this.#lostAt < ESTIMATED_MS;
     const accuracy = isOffloaded() ? "Partial" : isEstimated ? "Estimated" : "Exact";
-    const [status, reason] = this.#judge();
+    const [status, reason] = this.#judge(parts);
     if (accuracy === this.accuracy && status === this.status && reason === this.reason) return;
     this.accuracy = accuracy;
     this.status = status;
@@ -46,10 +55,9 @@ export class Condition {
     changed();
   }
 
-  #judge(): [SpinStatus, string] {
-    const { isEnabled, parts, rulesError } = this.#options;
+  #judge(all: ReturnType<ConditionOptions["parts"]>): [SpinStatus, string] {
+    const { isEnabled, rulesError } = this.#options;
     if (!isEnabled()) return ["Disabled", "Enable is false."];
-    const all = parts();
     const inTrouble = all.filter(({ health }) => health.status === "Error" || health.status === "Degraded");
     const words = inTrouble.map(
       ({ name, health }) => `${name} (${health.backend}): ${health.lastError || health.status.toLowerCase()}`,

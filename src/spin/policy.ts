@@ -62,8 +62,9 @@ export function misconfiguration(rule: Rule, lists?: ListResolver): string | und
     const { prefixes, domains, lists: references } = rule.destinations;
     if (prefixes.length + domains.length + references.length === 0)
       return "DestinationList is empty, so no destination is meant; `*` means every destination.";
-    const missing = references.filter((reference) => lists?.(reference) === undefined);
-    if (missing.length > 0) return `DestinationList refers to ${missing.join(", ")}, which does not exist.`;
+    // Without saying which: more may read this than may read DestinationList.
+    if (references.some((reference) => lists?.(reference) === undefined))
+      return "DestinationList refers to a list that does not exist.";
   }
   const harmless = rule.action === "Count" || rule.action === "Ignore";
   if (rule.macs === "*" && !harmless && meansEverything(rule.destinations))

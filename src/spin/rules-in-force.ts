@@ -4,6 +4,7 @@ import type { Counters } from "./counters.ts";
 import type { DeviceTable } from "./devices.ts";
 import type { RuleBook, RuleState } from "./rules.ts";
 import type { ApplyReport, Hits, Policy } from "./ruleset.ts";
+import type { RuleField } from "./types.ts";
 import { Verdicts } from "./verdict.ts";
 
 interface Total {
@@ -15,8 +16,7 @@ export interface RulesInForceOptions {
   readonly rules: RuleBook;
   readonly devices: DeviceTable;
   readonly counters: Counters;
-  /** Status or StatusReason of a rule changed. */
-  readonly changed: (rule: number) => void;
+  readonly changed: (rule: number, fields: readonly RuleField[]) => void;
 }
 
 export class RulesInForce {
@@ -44,11 +44,13 @@ export class RulesInForce {
     this.checkSoon();
   }
 
-  /** Whether a rule names the device, in force or not. */
+  /** Whether somebody's rule names the device, in force or not; the agent's own come and go with the row. */
   names(mac: number): boolean {
     const { rules } = this.#options;
     if (this.#named.version !== rules.version) {
-      const macs = new Set(rules.list().flatMap((rule) => (rule.macs === "*" ? [] : rule.macs)));
+      const macs = new Set(
+        rules.list().flatMap(({ macs, origin }) => (macs === "*" || origin === "System" ? [] : macs)),
+      );
       this.#named = { version: rules.version, macs };
     }
     return this.#named.macs.has(mac);
@@ -95,7 +97,10 @@ export class RulesInForce {
       const state = rules.state(id);
       const before = this.#states.get(id);
       this.#states.set(id, state);
-      if (before && (before.status !== state.status || before.reason !== state.reason)) changed(id);
+      if (!before) continue;
+      const fields: RuleField[] = before.status === state.status ? [] : ["Status"];
+      if (before.reason !== state.reason) fields.push("StatusReason");
+      if (fields.length > 0) changed(id, fields);
     }
     if (this.#states.size > present.length)
       for (const id of this.#states.keys()) if (!rules.get(id)) this.#states.delete(id);

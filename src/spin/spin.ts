@@ -170,7 +170,7 @@ export class Spin implements Home {
       rules: this.rules,
       devices: this.#devices,
       counters: this.#counters,
-      changed: (rule) => this.#notify({ kind: "rule-changed", rule }),
+      changed: (rule, fields) => this.#notify({ kind: "rule-changed", rule, fields }),
     });
     this.#reconciler = options.enforcer && this.#reconcilerOf(options.enforcer);
     this.#answers = new Answers({
@@ -208,6 +208,7 @@ export class Spin implements Home {
       rulesError: () => this.#reconciler?.lastError ?? "",
       isOffloaded: () => this.#flows.offloaded > 0,
       changed: () => this.#notify({ kind: "status-changed" }),
+      partChanged: () => this.#notify({ kind: "part-changed" }),
     });
 
     const state = loadState(options.store?.load(STATE_DOCUMENT), this.#stateParts());
@@ -241,6 +242,10 @@ export class Spin implements Home {
       await guard;
       await this.#finish();
     }
+  }
+
+  now(): number {
+    return this.#clock.now();
   }
 
   get enabled(): boolean {

@@ -159,15 +159,19 @@ export class QueryError extends Error {
 
 export type DeviceField = "Name" | "HostName" | "Interface" | "IPv4Address" | "IPv6Address" | "Active" | "Blocked";
 
+export type RuleField = "Status" | "StatusReason";
+
 /** What changed. Sent synchronously, after the change: a listener reads the new value from the object itself. */
 export type Notice =
   | { readonly kind: "device-added"; readonly device: HomeDevice }
   | { readonly kind: "device-removed"; readonly device: HomeDevice; readonly reason: "forgotten" | "evicted" }
   | { readonly kind: "device-changed"; readonly device: HomeDevice; readonly field: DeviceField }
-  /** Status, StatusReason or LastHit of a rule; its hits are counters and read on demand. */
-  | { readonly kind: "rule-changed"; readonly rule: number }
+  /** Status or StatusReason of a rule, or both; its hits are counters and read on demand. */
+  | { readonly kind: "rule-changed"; readonly rule: number; readonly fields: readonly RuleField[] }
   /** Root Status, StatusReason or CounterAccuracy. */
   | { readonly kind: "status-changed" }
+  /** Status, backend or last error of a source or the enforcer. */
+  | { readonly kind: "part-changed" }
   /** Somebody claims an address that its owner still holds (an incident in the making). */
   | {
       readonly kind: "address-conflict";
@@ -212,6 +216,8 @@ export type SpinStatus = "Disabled" | "Starting" | "Running" | "Degraded" | "Err
 
 /** What `class Spin` (spin.ts) offers to the objects, the demo, replay and run, besides its RuleBook `rules`. */
 export interface Home {
+  /** Milliseconds since 1970, by the clock that the home reckons with: a replay's is the capture's. */
+  now(): number;
   /** Runs sources, the enforcer and the clock's work until the signal; saves, and returns. State is loaded in the constructor. */
   run(signal: AbortSignal): Promise<void>;
   /** Stops or resumes capture and analysis; rules stay as they are. */

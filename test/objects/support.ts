@@ -330,7 +330,7 @@ export async function read(peer: Peer, path: string): Promise<Record<string, str
 export async function value(peer: Peer, path: string): Promise<string | undefined> {
   const { reqPathResults } = await peer.response(get([path]), "getResp");
   const [first] = reqPathResults;
-  return first?.resolvedPathResults[0]?.resultParams.values().next().value as string | undefined;
+  return first?.resolvedPathResults[0]?.resultParams.values().next().value;
 }
 
 /** Everything that a Get of the paths answered, as text to search for what must not be in it. */

@@ -173,7 +173,7 @@ describe("a rule's status", () => {
     [
       "a list that is not there",
       rule({ id: 1 }, { destinations: "Device.X_SPIN.List.9." }),
-      /List\.9, which does not exist/,
+      /refers to a list that does not exist/,
     ],
   ])("is Error_Misconfigured for %s, which is no policy", (_, one, words) => {
     expect(status(one)).toMatchObject({

@@ -31,6 +31,8 @@ export interface AgentOptions {
   /** QoS of what the agent sends; default 1. */
   readonly qos?: number;
   readonly logLevel?: string;
+  /** A program with its arguments that starts the agent, such as `["setpriv", "--reuid", "65534", …]`. */
+  readonly under?: readonly string[];
 }
 
 /** One section of the config file: a type, perhaps a name, and options; an array is a list option. */
@@ -183,7 +185,8 @@ export function agentMissing(): string | undefined {
 
 function launch(options: AgentOptions, config: string): ChildProcess {
   const args = [...(options.nodeArgs ?? []), bundle(), "run", "--config", config, ...(options.args ?? [])];
-  return start(options.namespace, process.execPath, args);
+  const [program, ...rest] = [...(options.under ?? []), process.execPath, ...args] as [string, ...string[]];
+  return start(options.namespace, program, rest);
 }
 
 function newest(folders: readonly string[]): number {
