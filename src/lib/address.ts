@@ -25,15 +25,16 @@ export function parseAddress(text: string): Uint32Array | undefined {
 export function printAddress(words: ArrayLike<number>, offset = 0): string {
   const w3 = words[offset + 3] as number;
   if (isIPv4(words, offset)) return `${w3 >>> 24}.${(w3 >>> 16) & 255}.${(w3 >>> 8) & 255}.${w3 & 255}`;
-  const groups: number[] = [];
-  for (let i = 0; i < 4; i++) {
-    const word = words[offset + i] as number;
-    groups.push(word >>> 16, word & 0xffff);
+  for (let i = 0; i < 8; i++) groups[i] = (words[offset + (i >> 1)] as number) >>> (i & 1 ? 0 : 16);
+  const { start, end } = longestZeroRun();
+  let text = "";
+  for (let i = 0; i < 8; i++) {
+    if (i === start) {
+      text += "::";
+      i = end - 1;
+    } else text += `${i === 0 || i === end ? "" : ":"}${(groups[i] as number).toString(16)}`;
   }
-  const { start, length } = longestZeroRun(groups);
-  if (length < 2) return groups.map((group) => group.toString(16)).join(":");
-  const hex = (part: number[]) => part.map((group) => group.toString(16)).join(":");
-  return `${hex(groups.slice(0, start))}::${hex(groups.slice(start + length))}`;
+  return text;
 }
 
 /** Canonical text of an address given in any form; `undefined` if it is not one. */
@@ -131,66 +132,109 @@ export function isLocallyAdministered(mac: number): boolean {
   return (Math.floor(mac / 0x10000000000) & 2) !== 0;
 }
 
+/** The eight groups of the IPv6 address that is being parsed or printed. */
+const groups = new Uint16Array(8);
+
 function parseAddressInto(text: string, words: Uint32Array, offset: number): boolean {
   if (!text.includes(":")) {
     const word = parseIPv4(text);
     if (word === undefined) return false;
-    words.set([0, 0, MAPPED_PREFIX_WORD, word], offset);
+    words[offset] = words[offset + 1] = 0;
+    words[offset + 2] = MAPPED_PREFIX_WORD;
+    words[offset + 3] = word;
     return true;
   }
-  const groups = parseIPv6Groups(text);
-  if (!groups) return false;
-  for (let i = 0; i < 4; i++) words[offset + i] = (((groups[2 * i] as number) << 16) | (groups[2 * i + 1] as number)) >>> 0;
+  if (!parseIPv6Groups(text)) return false;
+  for (let i = 0; i < 4; i++) words[offset + i] = ((groups[2 * i] as number) << 16) | (groups[2 * i + 1] as number);
   return true;
 }
 
+// Both parsers go through the characters, because expressions and parts cost three times as much (measured), and each
+// answer's addresses come this way.
+
 function parseIPv4(text: string): number | undefined {
-  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text);
-  if (!match) return undefined;
   let word = 0;
-  for (let i = 1; i <= 4; i++) {
-    const part = match[i] as string;
-    const octet = Number(part);
-    if (octet > 255 || (part.length > 1 && part.startsWith("0"))) return undefined;
-    word = word * 256 + octet;
-  }
-  return word;
-}
-
-function parseIPv6Groups(text: string): number[] | undefined {
-  const halves = text.split("::");
-  if (halves.length > 2) return undefined;
-  const parse = (half: string): number[] | undefined => {
-    if (half === "") return [];
-    const groups: number[] = [];
-    const parts = half.split(":");
-    for (const [index, part] of parts.entries()) {
-      if (part.includes(".")) {
-        const word = index === parts.length - 1 ? parseIPv4(part) : undefined;
-        if (word === undefined) return undefined;
-        groups.push(word >>> 16, word & 0xffff);
-      } else if (/^[0-9a-f]{1,4}$/i.test(part)) groups.push(Number.parseInt(part, 16));
-      else return undefined;
+  let octets = 0;
+  let octet = -1;
+  for (let at = 0; at < text.length; at++) {
+    const digit = text.charCodeAt(at) - 0x30;
+    if (digit >= 0 && digit <= 9) {
+      // No leading zeros, which some read as octal.
+      if (octet === 0) return undefined;
+      octet = octet < 0 ? digit : octet * 10 + digit;
+      if (octet > 255) return undefined;
+    } else {
+      if (text.charCodeAt(at) !== DOT || octet < 0 || octets === 3) return undefined;
+      word = word * 256 + octet;
+      octets++;
+      octet = -1;
     }
-    return groups;
-  };
-  const head = parse(halves[0] as string);
-  if (!head) return undefined;
-  if (halves.length === 1) return head.length === 8 ? head : undefined;
-  // An embedded IPv4 address may only end the whole text.
-  if ((halves[0] as string).includes(".")) return undefined;
-  const tail = parse(halves[1] as string);
-  if (!tail || head.length + tail.length > 7) return undefined;
-  return [...head, ...new Array<number>(8 - head.length - tail.length).fill(0), ...tail];
+  }
+  return octets === 3 && octet >= 0 ? word * 256 + octet : undefined;
 }
 
-function longestZeroRun(groups: number[]): { start: number; length: number } {
-  let best = { start: 0, length: 0 };
-  for (let i = 0; i < 8; ) {
+/** Fills `groups`; `false` if the text is no IPv6 address. */
+function parseIPv6Groups(text: string): boolean {
+  let count = 0;
+  /** The group before which `::` stands. */
+  let gap = -1;
+  let at = 0;
+  if (text.startsWith("::")) {
+    gap = 0;
+    at = 2;
+  }
+  while (at < text.length) {
+    const from = at;
+    let group = 0;
+    for (let digit = hexDigit(text, at); digit >= 0 && at - from < 5; digit = hexDigit(text, at)) {
+      group = group * 16 + digit;
+      at++;
+    }
+    if (text.charCodeAt(at) === DOT) {
+      // An embedded IPv4 address may only end the whole text.
+      const word = parseIPv4(text.slice(from));
+      if (word === undefined || count > 6) return false;
+      groups[count++] = word >>> 16;
+      groups[count++] = word;
+      break;
+    }
+    if (at === from || at - from > 4 || count === 8) return false;
+    groups[count++] = group;
+    if (at === text.length) break;
+    if (text.charCodeAt(at++) !== COLON || at === text.length) return false;
+    if (text.charCodeAt(at) === COLON) {
+      if (gap >= 0) return false;
+      gap = count;
+      at++;
+    }
+  }
+  if (gap < 0) return count === 8;
+  if (count > 7) return false;
+  const tail = 8 - (count - gap);
+  groups.copyWithin(tail, gap, count);
+  groups.fill(0, gap, tail);
+  return true;
+}
+
+const DOT = 0x2e;
+const COLON = 0x3a;
+
+/** The value of the digit at `at`, -1 if there is none. */
+function hexDigit(text: string, at: number): number {
+  const code = text.charCodeAt(at);
+  if (code >= 0x30 && code <= 0x39) return code - 0x30;
+  const letter = code | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1;
+}
+
+/** Of two or more groups (RFC 5952 §4.2.2), the first of the longest; none: before the first group. */
+function longestZeroRun(): { start: number; end: number } {
+  let best = { start: -1, end: -1 };
+  for (let i = 0; i < 8; i++) {
     let end = i;
     while (end < 8 && groups[end] === 0) end++;
-    if (end - i > best.length) best = { start: i, length: end - i };
-    i = Math.max(end, i + 1);
+    if (end - i > Math.max(1, best.end - best.start)) best = { start: i, end };
+    i = end;
   }
   return best;
 }

@@ -47,7 +47,7 @@ export class Answers {
 
   asked(query: Query, counters: Counters): void {
     const { devices, clock } = this.#options;
-    const slot = this.#slotOf(query.mac, parseAddress(query.client));
+    const slot = this.#slotOf(query);
     if (slot < 0) return;
     counters.add(slot, Counter.DnsQueries, 1);
     // A question that a blocked device asks in vain is a retry, not life.
@@ -57,10 +57,10 @@ export class Answers {
 
   answered(answer: Answer): void {
     if (answer.rcode !== 0 || answer.addresses.length === 0) return;
+    const slot = this.#slotOf(answer);
+    if (slot >= 0) return this.#learn(answer, slot);
     const client = parseAddress(answer.client);
-    const slot = this.#slotOf(answer.mac, client);
-    if (slot >= 0) this.#learn(answer, slot);
-    else if (client) {
+    if (client) {
       if (this.#held.length >= MAX_HELD) this.#held.shift();
       this.#held.push({ answer, client, ticks: HELD_TICKS });
     }
@@ -145,11 +145,12 @@ export class Answers {
     for (const domain of domains) facts.push({ kind: "name", mac: row.mac, domain, address, expires: wall });
   }
 
-  #slotOf(mac: number | undefined, client: Uint32Array | undefined): number {
+  #slotOf({ mac, client }: Query | Answer): number {
     const { devices, owners } = this.#options;
     const row = mac === undefined ? undefined : devices.byMac(mac);
     if (row) return row.slot;
-    return client ? owners.find(client, 0) : -1;
+    const words = parseAddress(client);
+    return words ? owners.find(words, 0) : -1;
   }
 }
 

@@ -160,6 +160,7 @@ export class Queries {
     const at = row * 4;
     const protocol = destinations.protocol[row] as number;
     const port = destinations.port[row] as number;
+    let known: readonly string[] | undefined;
     return {
       PhysAddress: device.physAddress,
       Domain: destinations.names[row] as string,
@@ -177,7 +178,10 @@ export class Queries {
         mac: device.mac,
         words: destinations.words,
         offset: at,
-        names: names.all(device.slot, destinations.words, at),
+        // Only rules with domains ask for them.
+        get names() {
+          return (known ??= names.all(device.slot, destinations.words, at));
+        },
         protocol,
         port,
       }),
