@@ -76,6 +76,8 @@ describeUnless(helperMissing(), "the helper, fuzzed", () => {
       [RequestKind.Route, words(1)],
       [RequestKind.PacketLog, words(5, 100, 1, 0)],
       [RequestKind.Forget, words(1)],
+      [RequestKind.Hold, Buffer.from("lo".padEnd(16, "\0") + "lan0".padEnd(16, "\0"))],
+      [RequestKind.Release, words(1)],
     ];
     const hostile = (): Buffer => {
       const [kind, payload] = seeds[below(seeds.length)] as [number, Uint8Array];
