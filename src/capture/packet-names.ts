@@ -127,22 +127,23 @@ export class PacketNames {
   }
 
   #lease(message: DhcpMessage, time: number): void {
-    const { type, mac, address } = message;
+    const { type, mac, given, held } = message;
     if (type === DhcpType.Discover || type === DhcpType.Request || type === DhcpType.Inform) {
       if (message.hostName !== "" && (this.#hostNames.has(mac) || this.#hostNames.size < HOST_NAME_LIMIT))
         this.#hostNames.set(mac, message.hostName);
-    } else if (type === DhcpType.Ack && address !== "") {
+    } else if (type === DhcpType.Ack && given !== "") {
+      // An Ack that gives nothing answers an Inform: the address is no lease.
       const hostName = this.#hostNames.get(mac) ?? message.hostName;
       this.#emit({
         kind: "lease",
         time,
         mac,
-        address,
+        address: given,
         ...(hostName === "" ? {} : { hostName }),
         ...(message.leaseSeconds === undefined ? {} : { expires: time + message.leaseSeconds * 1000 }),
       });
-    } else if (type === DhcpType.Release && address !== "")
-      this.#emit({ kind: "lease", time, mac, address, ended: true });
+    } else if (type === DhcpType.Release && held !== "")
+      this.#emit({ kind: "lease", time, mac, address: held, ended: true });
   }
 }
 

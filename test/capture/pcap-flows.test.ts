@@ -451,6 +451,15 @@ describe("names and addresses", () => {
     ]);
   });
 
+  test("no lease is told when a server merely informs a device that set its address itself (RFC 2131 §3.4)", async () => {
+    const common = { mac: CAMERA, transaction: 6, server: "192.168.1.1", held: CAMERA_IP };
+    const { of } = await observe([
+      up(udp(CAMERA_IP, "192.168.1.1", 68, 67, dhcp({ ...common, type: 8 }))),
+      down(udp("192.168.1.1", CAMERA_IP, 67, 68, dhcp({ ...common, type: 5 }))),
+    ]);
+    expect(of("lease")).toEqual([]);
+  });
+
   test("each device's addresses are told before its flows, and the gateway's are not", async () => {
     const { others } = await observe([...conversation(CAMERA_IP, SERVER), ...conversation(CAMERA_IP6, SERVER6)]);
     expect(others.filter(({ kind }) => kind === "neighbour")).toMatchObject([

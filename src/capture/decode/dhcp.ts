@@ -20,8 +20,9 @@ export interface DhcpMessage {
   /** Of `DhcpType`. */
   readonly type: number;
   readonly mac: number;
-  /** The address given (or, where none is given, the one that the client has); canonical, empty if none. */
-  readonly address: string;
+  /** The address that the server gives, and the one that the client says it has; canonical, empty if none. */
+  readonly given: string;
+  readonly held: string;
   /** Option 12, or the first label of option 81; printable ASCII, empty if none. */
   readonly hostName: string;
   /** Seconds; undefined if not said or for ever. */
@@ -38,13 +39,11 @@ export function decodeDhcp(bytes: Uint8Array): DhcpMessage | undefined {
   if (!type || type.length !== 1) return undefined;
   const lease = option(bytes, 51);
   const leaseSeconds = lease?.length === 4 ? (wordsFromBytes(lease, 0, 4)[3] as number) : undefined;
-  const given = wordsFromBytes(bytes, 16, 4);
-  const held = wordsFromBytes(bytes, 12, 4);
-  const address = given[3] !== 0 ? given : held;
   return {
     type: type[0] as number,
     mac: macFromBytes(bytes, 28),
-    address: address[3] === 0 ? "" : printAddress(address),
+    given: addressAt(bytes, 16),
+    held: addressAt(bytes, 12),
     hostName: hostName(bytes),
     leaseSeconds: leaseSeconds === 0xffffffff ? undefined : leaseSeconds,
   };
@@ -75,6 +74,11 @@ function isDhcp(bytes: Uint8Array): boolean {
     bytes[238] === 0x53 &&
     bytes[239] === 0x63
   );
+}
+
+function addressAt(bytes: Uint8Array, at: number): string {
+  const words = wordsFromBytes(bytes, at, 4);
+  return words[3] === 0 ? "" : printAddress(words);
 }
 
 function hostName(bytes: Uint8Array): string {
