@@ -47,7 +47,7 @@ export function spinRoot({ home, capture, persistence, authority, version, priva
     },
     commands: {
       "Query()": ({ values }, args, call) => {
-        const secured = values.PrivacyLevel === "Destinations" && maySeeSecured(call.caller);
+        const secured = isAtHome(call.caller) || (values.PrivacyLevel === "Destinations" && maySeeSecured(call.caller));
         if (values.PrivacyLevel === "Summary" && !isAtHome(call.caller))
           throw new UspError(UspErrorCode.PermissionDenied, `${ROOT}PrivacyLevel is Summary: only totals are shown`);
         if (args.Kind === "Flows" && !secured) throw refuseFlows(call);

@@ -267,8 +267,11 @@ ${ROLES.map((role) => controller(role.toLowerCase(), role)).join("")}${controlle
   #seedRoutes(): void {
     addRow(this.tree, "Device.LocalAgent.MTP.", { Enable: "false", Protocol: "MQTT" });
     const table = this.tree.object("Device.LocalAgent.Controller.");
-    for (const node of [...this.tree.all(table!)])
-      this.#addRoute(node.path, this.tree.text(node, "EndpointID") as string);
+    for (const node of [...this.tree.all(table!)]) {
+      const endpointId = this.tree.text(node, "EndpointID") as string;
+      // The resident is told what happens where it counts: at the local door.
+      if (endpointId !== idOf("Resident")) this.#addRoute(node.path, endpointId);
+    }
   }
 
   #addController(endpointId: string, roles: string, values: Readonly<Record<string, string>>): void {
@@ -296,6 +299,8 @@ ${ROLES.map((role) => controller(role.toLowerCase(), role)).join("")}${controlle
   async #serve(): Promise<void> {
     const { agent } = this.#northbound;
     const { signal } = this.#stopping;
+    // They listen before the agent says its first word.
+    for (const role of ROLES) this.as(role);
     this.#running.push(agent.run(signal));
     const mtp = "Device.LocalAgent.MTP.1";
     this.#running.push(agent.serve(mtp, await this.broker.connect(), "MQTT", signal));
