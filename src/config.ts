@@ -236,7 +236,7 @@ function readSections(source: string): UciSection[] {
   try {
     const parsed = parseUci(source);
     for (const { type, line } of parsed)
-      if (!(type in sections))
+      if (!Object.hasOwn(sections, type))
         throw new ConfigError(
           `line ${line}: there is no section ${type}; known are ${Object.keys(sections).join(", ")}`,
         );
@@ -249,7 +249,7 @@ function readSections(source: string): UciSection[] {
 
 function readOptions<O extends Options>(section: UciSection, options: O): ValuesOf<O> {
   for (const [name, { line }] of section.options)
-    if (!(name in options))
+    if (!Object.hasOwn(options, name))
       throw new ConfigError(
         `line ${line}: ${section.type} has no option ${name}; known are ${Object.keys(options).join(", ")}`,
       );

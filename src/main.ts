@@ -36,7 +36,7 @@ async function main(args: string[]): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
-  const command = name === undefined ? undefined : COMMANDS[name];
+  const command = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (!command) {
     process.stderr.write(
       name === undefined ? USAGE : `spin-usp: there is no command ${JSON.stringify(name)}\n\n${USAGE}`,

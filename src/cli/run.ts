@@ -5,6 +5,7 @@ import { ConfigError, parseConfig, type Config } from "../config.ts";
 import { StateLockedError } from "../gateway/state-lock.ts";
 import { Gateway } from "../gateway/gateway.ts";
 import { createLog } from "../lib/log.ts";
+import { VERSION } from "../version.ts";
 import type { Io } from "./io.ts";
 
 export const CONFIG_FILES = ["/etc/config/spin-usp", "/etc/spin-usp.conf"];
@@ -14,14 +15,20 @@ const USAGE = `Usage: spin-usp run [--config FILE] [--bench-model N] [--check]
   --config FILE     configuration; default ${CONFIG_FILES.join(" or ")}
   --check           read the configuration, say what is wrong with it, and end
   --bench-model N   add the synthetic Device.X_BENCH. with N rows
+  --version         say which version this is
   --help            this text
+
+SIGTERM or SIGINT saves and stops within 5 s; a second one stops at once. The log goes to stderr, with priorities as
+syslog and journald read them where that is no terminal.
 
 Exit codes: 0 stopped as asked; 1 it could not run; 2 wrong use or configuration.
 `;
 
 export async function run(args: string[], { stdout, stderr, signal }: Io): Promise<number> {
+  const write = (line: string) => void stderr.write(line);
+  const terminal = (stderr as { isTTY?: boolean }).isTTY === true;
   const fail = (code: number, text: string) => {
-    stderr.write(`spin-usp run: ${text}\n`);
+    createLog("spin-usp", { level: "error", write, terminal }).error(text);
     return code;
   };
   let options;
@@ -32,14 +39,16 @@ export async function run(args: string[], { stdout, stderr, signal }: Io): Promi
         config: { type: "string", short: "c" },
         "bench-model": { type: "string" },
         check: { type: "boolean" },
+        version: { type: "boolean", short: "V" },
         help: { type: "boolean", short: "h" },
       },
     }).values;
   } catch (error) {
-    return fail(2, `${(error as Error).message}\n\n${USAGE}`);
+    stderr.write(`spin-usp run: ${(error as Error).message}\n\n${USAGE}`);
+    return 2;
   }
-  if (options.help) {
-    stdout.write(USAGE);
+  if (options.help || options.version) {
+    stdout.write(options.help ? USAGE : `${VERSION}\n`);
     return 0;
   }
   const bench = options["bench-model"];
@@ -56,7 +65,7 @@ export async function run(args: string[], { stdout, stderr, signal }: Io): Promi
     stdout.write("the configuration is fine\n");
     return 0;
   }
-  const log = createLog("spin-usp", { level: config.agent.log_level });
+  const log = createLog("spin-usp", { level: config.agent.log_level, write, terminal });
   try {
     const gateway = new Gateway(config, { log, ...(bench === undefined ? {} : { benchRows: Number(bench) }) });
     await gateway.run(signal);

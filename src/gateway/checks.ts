@@ -23,16 +23,16 @@ export interface Check {
 const execute = promisify(execFile);
 
 export async function allChecks(config: Config): Promise<Check[]> {
-  const checks = await Promise.all([
-    platformChecks(),
-    privilegeChecks(config),
-    conntrackChecks(),
-    toolChecks(),
-    offloadChecks(),
-    stateChecks(config),
-    agentChecks(config),
-  ]);
-  return checks.flat();
+  const [privileges, tools, offload] = await Promise.all([privilegeChecks(config), toolChecks(), offloadChecks()]);
+  return [
+    ...platformChecks(),
+    ...privileges,
+    ...conntrackChecks(),
+    ...offload,
+    ...tools,
+    ...stateChecks(config),
+    ...agentChecks(config),
+  ];
 }
 
 const ok = (topic: string, name: string, found: string): Check => ({ topic, name, state: "ok", found, remedy: "" });

@@ -13,6 +13,7 @@ import type { Store } from "../lib/store.ts";
 import type { NetfilterHelper } from "../netlink/helper.ts";
 import type { Enforcer } from "../spin/ruleset.ts";
 import { findPart } from "./files.ts";
+import { noEnforcer } from "./no-enforcer.ts";
 
 export interface EnforcerParts {
   readonly helper: NetfilterHelper | undefined;
@@ -24,28 +25,35 @@ export interface EnforcerParts {
 /** Elements as the boot script loads them, in the state directory. */
 export const SAVED_RULES = "rules.nft";
 
-/** @throws ConfigError where the backend that the configuration insists on can't work */
-export async function makeEnforcer({ enforce }: Config, parts: EnforcerParts): Promise<Enforcer | undefined> {
-  if (enforce.backend === "none") return undefined;
-  const transport = await transportOf(enforce.backend, parts);
-  if (!transport) return undefined;
-  return new NftablesEnforcer({
-    transport,
-    clock: parts.clock,
-    log: parts.log,
-    savedFile: join(parts.store.directory, SAVED_RULES),
-  });
+export interface MadeEnforcer {
+  readonly enforcer: Enforcer;
+  /** False: every rule is told that nobody enforces it. */
+  readonly enforces: boolean;
 }
 
+/** @throws ConfigError where the backend that the configuration insists on can't work */
+export async function makeEnforcer({ enforce }: Config, parts: EnforcerParts): Promise<MadeEnforcer> {
+  if (enforce.backend === "none")
+    return { enforcer: noEnforcer("option backend of enforce is none", false), enforces: false };
+  const transport = await transportOf(enforce.backend, parts);
+  if (typeof transport === "string") return { enforcer: noEnforcer(transport, true), enforces: false };
+  const savedFile = join(parts.store.directory, SAVED_RULES);
+  return {
+    enforcer: new NftablesEnforcer({ transport, clock: parts.clock, log: parts.log, savedFile }),
+    enforces: true,
+  };
+}
+
+/** The way to the kernel, or in words why there is none. */
 async function transportOf(
   backend: "auto" | "helper" | "nft",
   { helper, log }: EnforcerParts,
-): Promise<Transport | undefined> {
+): Promise<Transport | string> {
   const rulesetFile = findPart("spin.nft");
-  const insist = (why: string): undefined => {
+  const insist = (why: string): string => {
     if (backend !== "auto") throw new ConfigError(`enforce option backend is "${backend}", but ${why}`);
     log.error(`rules can't be enforced: ${why}`);
-    return undefined;
+    return why;
   };
   if (rulesetFile === undefined) return insist("spin.nft was not found");
   if (backend !== "nft") {

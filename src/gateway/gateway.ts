@@ -74,7 +74,8 @@ export class Gateway {
     const helperRuns = helper?.run(below.signal);
     const prepared = this.#prepare(helper);
     const { sources, control } = this.#sources(helper);
-    const enforcer = await makeEnforcer(config, { helper, store, log: log.child("enforce"), clock: systemClock });
+    const kernel = { helper, store, log: log.child("enforce"), clock: systemClock };
+    const { enforcer, enforces } = await makeEnforcer(config, kernel);
     const home = new Spin({
       clock: systemClock,
       log,
@@ -82,7 +83,7 @@ export class Gateway {
       sources,
       authority: config.agent.authority,
       management: await management(config, log),
-      ...(enforcer ? { enforcer } : {}),
+      enforcer,
     });
     const capture = control((running) => home.setEnabled(running));
     const { agent, tree, mtpStates, mqttStates } = northbound({
@@ -109,7 +110,7 @@ export class Gateway {
       sources,
     });
     try {
-      if (enforcer) await within(RULES_PATIENCE_MS, home.settled(), signal);
+      if (enforces) await within(RULES_PATIENCE_MS, home.settled(), signal);
       await agent.run(signal);
     } finally {
       status.stop();

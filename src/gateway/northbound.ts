@@ -68,7 +68,6 @@ export function northbound(options: NorthboundOptions): Northbound {
     log: log.child("spin"),
     privacy,
   };
-  let agent: Agent | undefined;
   const implementations: Implementation[] = [
     deviceRoot(),
     deviceInfo(identity, persistence),
@@ -106,7 +105,7 @@ export function northbound(options: NorthboundOptions): Northbound {
   const reconnect = (client: string) => {
     for (const node of tree.all(mustBe(tree.object("Device.LocalAgent.MTP."))))
       if (tree.text(mustBe(tree.at(`${node.path}MQTT.`)), "Reference") === client)
-        agent?.reconnect(node.path.slice(0, -1));
+        agent.reconnect(node.path.slice(0, -1));
   };
   const connector = {
     tree,
@@ -115,7 +114,7 @@ export function northbound(options: NorthboundOptions): Northbound {
     config: config.mqtt,
     maxRecordBytes: 1 << 20,
   };
-  agent = new Agent({
+  const agent: Agent = new Agent({
     endpointId: identity.endpointId,
     tree,
     requests,

@@ -29,7 +29,7 @@ describeUnless(gatewayMissing, "the state directory", () => {
       const second = await bed.agent(folder);
       expect(await exitOf(second)).toBe(1);
       expect(second.log).toContain(
-        `spin-usp run: ${join(folder, "state")} is in use by process ${first.pid}; a state directory is for one agent`,
+        `<3>spin-usp: ${join(folder, "state")} is in use by process ${first.pid}; a state directory is for one agent`,
       );
       await answers(controller, first);
       await first.kill();
@@ -215,7 +215,7 @@ describeUnless(gatewayMissing, "the state directory", () => {
     test("that is read-only, it ends with 1 and the reason", async () => {
       const { agent } = await over("-o ro");
       expect(await exitOf(agent)).toBe(1);
-      expect(agent.log).toMatch(/^spin-usp run: .*EROFS.*state/m);
+      expect(agent.log).toMatch(/^<3>spin-usp: .*EROFS.*state/m);
       expect(agent.log).not.toMatch(/^ +at /m);
     }, 60_000);
 
@@ -226,7 +226,7 @@ describeUnless(gatewayMissing, "the state directory", () => {
         under: ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"],
       });
       expect(await exitOf(agent)).toBe(1);
-      expect(agent.log).toMatch(/^spin-usp run: .*EACCES.*state/m);
+      expect(agent.log).toMatch(/^<3>spin-usp: .*EACCES.*state/m);
       expect(agent.log).not.toMatch(/^ +at /m);
     }, 60_000);
   });
