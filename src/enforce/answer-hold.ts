@@ -6,10 +6,15 @@
  * That an answer was heard before we are told that it waits is the helper's promise: what was logged until then comes
  * first. So at that time its addresses are among those on their way, or nothing follows from it.
  */
+import type { Clock } from "../lib/clock.ts";
 import type { Transport } from "./transport.ts";
+
+/** So long after answers went on too early, rules on domains say so. */
+const LATE_MS = 10 * 60_000;
 
 export interface AnswerHoldOptions {
   readonly transport: Transport;
+  readonly clock: Clock;
   /** Settles when the kernel has all addresses told until now; `undefined`: it has them. */
   readonly arriving: () => Promise<unknown> | undefined;
 }
@@ -20,15 +25,25 @@ export class AnswerHold {
   #stop: (() => void) | undefined;
   #settled: Promise<void> = Promise.resolve();
   #why = "";
-  /** Answers that went on before we were ready. */
+  #lateAt = -Infinity;
+  #lately = 0;
+  /** Answers that went on before what follows from them was in the kernel, or might have. */
   late = 0;
 
   constructor(options: AnswerHoldOptions) {
     this.#options = options;
   }
 
-  /** Holds answers on these interfaces from now on; none: holds none. Resolves to why that can't be, empty if it is so. */
-  async hold(interfaces: readonly string[]): Promise<string> {
+  /** What rules on domains can't promise, in words; empty if they keep what they say. */
+  get note(): string {
+    if (this.#interfaces.length === 0) return "";
+    if (this.#why !== "") return `Best effort: the first packets to a fresh name may get ahead; ${this.#why}.`;
+    if (this.#options.clock.monotonic() - this.#lateAt > LATE_MS) return "";
+    return `Best effort: the gateway was too busy to hold back ${this.#lately} DNS answers until the rule covered them.`;
+  }
+
+  /** Holds answers on these interfaces from now on; none: holds none. Resolves once they wait, or `note` says why not. */
+  async hold(interfaces: readonly string[]): Promise<void> {
     const { transport } = this.#options;
     if (String(interfaces) !== String(this.#interfaces)) {
       this.#interfaces = [...interfaces];
@@ -39,7 +54,6 @@ export class AnswerHold {
       else if (interfaces.length > 0) this.#why = "answers can't be withheld without the helper";
     }
     await this.#settled;
-    return this.#why;
   }
 
   #start(holdAnswers: NonNullable<Transport["holdAnswers"]>): void {
@@ -54,10 +68,17 @@ export class AnswerHold {
           if (arriving) arriving.then(release, release);
           else release();
         },
-        onLate: (count) => (this.late += count),
+        onLate: (count) => this.#wereLate(count),
         onReady: () => settle(""),
         onDown: settle,
       });
     });
+  }
+  #wereLate(count: number): void {
+    const now = this.#options.clock.monotonic();
+    if (now - this.#lateAt > LATE_MS) this.#lately = 0;
+    this.#lateAt = now;
+    this.#lately += count;
+    this.late += count;
   }
 }

@@ -79,7 +79,7 @@ export class NftablesEnforcer implements Enforcer {
     this.#options = options;
     this.#transport = options.transport;
     this.#log = options.log;
-    this.#hold = new AnswerHold({ transport: options.transport, arriving: () => this.#arriving });
+    this.#hold = new AnswerHold({ ...options, arriving: () => this.#arriving });
     if (options.savedFile !== undefined) {
       this.#saved = new SavedElements({
         path: options.savedFile,
@@ -131,15 +131,13 @@ export class NftablesEnforcer implements Enforcer {
       this.#ledger.reviewKept();
       const interfaces = namesDomains(policy) ? (this.#network?.lanInterfaces ?? []) : [];
       // Begun before what the answers fill, ended after it: nobody waits for the end.
-      const unheld = interfaces.length > 0 ? await this.#hold.hold(interfaces) : "";
+      if (interfaces.length > 0) await this.#hold.hold(interfaces);
       await this.#flush();
       if (interfaces.length === 0) await this.#hold.hold([]);
       this.#saved?.changed("policy");
       return {
         refused: new Map([...this.#tables.refused, ...this.#refused]),
-        ...(unheld !== "" && {
-          domainNote: `Best effort: the first packets to a fresh name may get ahead; ${unheld}.`,
-        }),
+        domainNote: this.#hold.note,
       };
     });
   }
@@ -171,7 +169,8 @@ export class NftablesEnforcer implements Enforcer {
       await this.#exclusive(() => this.#count(maps.slice(next, next + mapsPerRead)));
     return await this.#exclusive(async () => {
       await this.#flush();
-      return { rules: copy(this.#ledger.hits), devices: copy(this.#owners.dropped) };
+      const { note: domainNote } = this.#hold;
+      return { rules: copy(this.#ledger.hits), devices: copy(this.#owners.dropped), domainNote };
     });
   }
 

@@ -77,7 +77,7 @@
  * DNS answers that are held wait no longer than this for Node, and no more of them at once; in the kernel, no more than
  * the last, should this process not come to read.
  */
-#define HOLD_MS 50
+#define HOLD_MS 80
 #define HOLD_PENDING 512u
 #define HOLD_KERNEL 1024u
 #define HOLD_MARKS 128u

@@ -24,6 +24,7 @@ export class RulesInForce {
   #verdicts = new Verdicts({ rules: [] });
   readonly #states = new Map<number, RuleState>();
   #isCheckDue = false;
+  #domainNote: string | undefined;
   #named: { version: number; macs: ReadonlySet<number> } = { version: -1, macs: new Set() };
   /** What the enforcer said last of each device. */
   readonly #seen = new Map<number, Total>();
@@ -70,6 +71,8 @@ export class RulesInForce {
   count(hits: Hits): void {
     const { rules, devices, counters } = this.#options;
     rules.count(hits);
+    if (hits.domainNote !== this.#domainNote) this.checkSoon();
+    this.#domainNote = hits.domainNote;
     for (const [mac, total] of hits.devices) {
       const seen = this.#seen.get(mac) ?? { packets: 0, bytes: 0 };
       this.#seen.set(mac, { packets: total.packets, bytes: total.bytes });

@@ -212,6 +212,7 @@ export class RuleBook {
    * enforcer's and counts whole. Returns the ids whose hits rose.
    */
   count(hits: Hits): number[] {
+    this.#domainNote = hits.domainNote ?? "";
     const risen: number[] = [];
     const now = this.#options.clock.now();
     for (const [id, total] of hits.rules) {

@@ -66,6 +66,8 @@ export interface Hits {
   readonly rules: ReadonlyMap<number, { readonly packets: number; readonly bytes: number }>;
   /** Dropped or rejected, by device. */
   readonly devices: ReadonlyMap<number, { readonly packets: number; readonly bytes: number }>;
+  /** As in ApplyReport, at this moment. */
+  readonly domainNote?: string;
 }
 
 export interface ApplyReport {

@@ -1,6 +1,7 @@
 /** Domain rules follow DNS: hits survive refreshes, and what slips through before the first block is counted. */
+import { existsSync, readFileSync } from "node:fs";
 import { describeUnless } from "../support/needs.ts";
-import { pause } from "../support/eventually.ts";
+import { eventually, pause } from "../support/eventually.ts";
 import { type Scene, scene, sceneMissing } from "../support/scene.ts";
 import { GATEWAY } from "../support/home-device.ts";
 import { FRESH_NAMES } from "../support/home-network.ts";
@@ -43,6 +44,7 @@ describeUnless(sceneMissing(), "blocking by name", () => {
       const rule = await s.operator.addRule({ destinations: ["fresh.example"] });
       try {
         const result = await s.home.device(2).raceNames("n%d.fresh.example", FRESH_NAMES, type);
+        if (result.returned > 0) await pause(2000);
         const { status, reason } = await s.operator.rule(rule);
         const says = `${status}${reason ? `: ${reason}` : ""}`;
         console.log(
@@ -57,6 +59,51 @@ describeUnless(sceneMissing(), "blocking by name", () => {
     60_000,
   );
 
+  /** Prints how long answers take; they come out of the gateway's cache. */
+  async function timeAnswers(what: string): Promise<void> {
+    const { p50Us, p99Us, resolved } = await s.home.device(2).raceNames("n%d.fresh.example", FRESH_NAMES);
+    console.log(`an answer ${what} takes ${p50Us} µs (median), ${p99Us} µs (99th percentile)`);
+    expect(resolved).toBe(FRESH_NAMES);
+  }
+
+  test("how long answers take: without rules on domains, beside one, under one", async () => {
+    await s.home.device(2).raceNames("n%d.fresh.example", FRESH_NAMES);
+    await timeAnswers("without rules on domains");
+    const beside = await s.operator.addRule({ destinations: ["another.example"] });
+    await timeAnswers("beside a rule on another domain");
+    await s.operator.removeRule(beside);
+    const under = await s.operator.addRule({ destinations: ["fresh.example"] });
+    await timeAnswers("under a rule");
+    await s.operator.removeRule(under);
+  }, 60_000);
+
+  test("names resolve while the agent hangs, and after its helper was killed", async () => {
+    const device = s.home.device(1);
+    const rule = await s.operator.addRule({ destinations: ["fresh.example"] });
+    process.kill(s.agent.pid, "SIGSTOP");
+    try {
+      for (let i = 0; i < 5; i++) {
+        const { resolved, p50Us } = await device.raceNames(`n${i}.fresh.example`, 1);
+        console.log(`an answer while the agent hangs takes ${p50Us} µs`);
+        expect(resolved).toBe(1);
+      }
+    } finally {
+      process.kill(s.agent.pid, "SIGCONT");
+    }
+    const helper = helperOf(s.agent.pid);
+    process.kill(helper, "SIGKILL");
+    expect(await device.resolve("n7.fresh.example")).not.toBe("");
+    await eventually(
+      () => Promise.resolve(helperOf(s.agent.pid)),
+      (pid) => pid !== 0 && pid !== helper,
+      { what: "a helper" },
+    );
+    // Once the agent follows again, so do the rules.
+    const race = () => s.home.device(2).raceNames("n%d.fresh.example", 50);
+    await eventually(race, ({ returned }) => returned === 0, { what: "no packet passes" });
+    await s.operator.removeRule(rule);
+  }, 60_000);
+
   test("a private, gateway or management address in an answer is never blocked for it", async () => {
     const device = s.home.device(1);
     const rule = await s.operator.addRule({ destinations: ["rebind.example"] });
@@ -66,3 +113,27 @@ describeUnless(sceneMissing(), "blocking by name", () => {
     await s.operator.removeRule(rule);
   });
 });
+
+describeUnless(sceneMissing(), "blocking by name without the helper", () => {
+  test("the rule says best effort", async () => {
+    const s = await scene({ devices: 1, agent: { enforce: "nft" } });
+    try {
+      const rule = await s.operator.addRule({ destinations: ["fresh.example"] });
+      const { sent, returned } = await s.home.device(1).raceNames("n%d.fresh.example", 50);
+      const { status, reason } = await s.operator.rule(rule);
+      console.log(`without the helper: ${returned} of ${sent} first packets passed (${status}: ${reason})`);
+      expect([status, reason]).toEqual(["Enabled", expect.stringMatching(/^Best effort: .* without the helper\.$/)]);
+      const other = await s.operator.addRule({ destinations: ["198.51.100.10"] });
+      expect(await s.operator.rule(other)).toMatchObject({ status: "Enabled", reason: "" });
+    } finally {
+      await s.end();
+    }
+  }, 60_000);
+});
+
+/** The process of the agent's helper; 0 while there is none. */
+function helperOf(agent: number): number {
+  const children = readFileSync(`/proc/${agent}/task/${agent}/children`, "utf8").split(" ").map(Number).filter(Boolean);
+  const nameOf = (pid: number) => (existsSync(`/proc/${pid}/comm`) ? readFileSync(`/proc/${pid}/comm`, "utf8") : "");
+  return children.find((pid) => "spin-usp-helper".startsWith(nameOf(pid).trim() || "?")) ?? 0;
+}

@@ -174,11 +174,11 @@ describeUnless(holdMissing(), "DNS answers that wait", () => {
     stop();
   });
 
-  test("go on by themselves after 50 ms when Node says nothing, and are counted", async () => {
+  test("go on by themselves when Node says nothing, and are counted", async () => {
     const { state, stop } = await hold({ release: false });
     const { came, first } = await asker.ask("udp 1");
     expect(came).toBe(1);
-    expect(first).toBeGreaterThan(40);
+    expect(first).toBeGreaterThan(60);
     await until("Node hears that it went on", () => state.late === 1);
     stop();
   });
@@ -207,7 +207,7 @@ describeUnless(holdMissing(), "DNS answers that wait", () => {
       const ready = state.ready;
       process.kill(bench.helper.pid as number, signal);
       await until("the rule is back", () => state.ready === ready + 1);
-      expect((await asker.ask("udp 1")).first).toBeGreaterThan(40);
+      expect((await asker.ask("udp 1")).first).toBeGreaterThan(60);
       const pid = bench.helper.pid as number;
       stop();
       await until("the rule is gone", async () => !(await tables()).includes("spin_usp_hold"));

@@ -145,6 +145,21 @@ describe("a rule's status", () => {
     expect(made.state(1).status).toBe("Pending");
   });
 
+  it("says what rules on domains can't promise where the enforcer says so, and only of those", () => {
+    const { book: made } = book(
+      rule({ id: 1 }, { destinations: "tracker.example" }),
+      rule({ id: 2 }, { destinations: "192.0.2.1" }),
+    );
+    const note = "Best effort: answers can't be withheld.";
+    made.applied(made.version, { refused: new Map(), domainNote: note });
+    expect([made.state(1), made.state(2)]).toMatchObject([
+      { status: "Enabled", reason: note },
+      { status: "Enabled", reason: "" },
+    ]);
+    made.count({ rules: new Map(), devices: new Map() });
+    expect(made.state(1).reason).toBe("");
+  });
+
   it("is Expired from its ExpiryDate on, and the policy is without it", () => {
     const { book: made, clock } = book(
       rule({ id: 1, expiry: NOW + 1000 }),

@@ -100,7 +100,7 @@ export class HomeDevice {
     pattern: string,
     count: number,
     type: "A" | "AAAA" = "A",
-  ): Promise<{ resolved: number; sent: number; returned: number }> {
+  ): Promise<{ resolved: number; sent: number; returned: number; p50Us: number; p99Us: number }> {
     return traffic(this.namespace, ["fresh", GATEWAY4, pattern, count, type === "A" ? 1 : 28, 7], 60_000);
   }
 

@@ -80,25 +80,35 @@ int dns_load(int argc, char **argv) {
   return 0;
 }
 
+static int by_size(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
 /*
  * SERVER PATTERN COUNT TYPE(1|28) PORT: asks for each name and sends, the moment the answer is there, one datagram to
- * the address that it holds. Prints how many names resolved, how many datagrams went out and how many came back.
+ * the address that it holds. Prints how many names resolved, how many datagrams went out and how many came back, and how
+ * long the answers took: the median and the 99th percentile, in microseconds.
  */
 int fresh_names(int argc, char **argv) {
   if (argc != 5) die("fresh SERVER PATTERN COUNT TYPE PORT");
   int fd = resolver(argv[0]), resolved = 0, sent = 0, returned = 0;
   unsigned count = strtoul(argv[2], NULL, 10), type = strtoul(argv[3], NULL, 10);
+  double *took = calloc(count + 1, sizeof *took);
+  if (!took) die("memory");
   int out = socket(type == 1 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   for (unsigned i = 0; i < count; i++) {
     char name[256];
     snprintf(name, sizeof name, argv[1], i);
     int length = write_query(packet, i + 1, name, type);
     struct pollfd ready = {fd, POLLIN, 0};
+    uint64_t asked = realtime_ns();
     if (send(fd, packet, length, 0) < 0 || poll(&ready, 1, 1000) < 1) continue;
+    double us = (realtime_ns() - asked) / 1000.0;
     ssize_t got = recv(fd, packet, sizeof packet, 0);
     address_t address;
     if (got < 12 || !first_address(packet, got, type, &address)) continue;
-    resolved++;
+    took[resolved++] = us;
     if (type == 1) address.v4.sin_port = htons(atoi(argv[4]));
     else address.v6.sin6_port = htons(atoi(argv[4]));
     if (sendto(out, &i, sizeof i, 0, &address.any, address_size(&address)) > 0) sent++;
@@ -107,6 +117,9 @@ int fresh_names(int argc, char **argv) {
   struct pollfd ready = {out, POLLIN, 0};
   while (poll(&ready, 1, 500) == 1)
     if (recv(out, packet, sizeof packet, 0) > 0) returned++;
-  printf("{\"resolved\":%d,\"sent\":%d,\"returned\":%d}\n", resolved, sent, returned);
+  qsort(took, resolved, sizeof *took, by_size);
+  printf("{\"resolved\":%d,\"sent\":%d,\"returned\":%d,\"p50Us\":%.0f,\"p99Us\":%.0f}\n", resolved, sent, returned,
+         took[resolved / 2], took[resolved * 99 / 100]);
+  free(took);
   return 0;
 }
