@@ -159,6 +159,7 @@ function schemas(): Map<string, MapSchema> {
     put(`management${family}`, "exact", "none", ip, "port");
     put(`owner${family}`, "exact", "mac", ip);
     put(`dropped_down${family}`, "exact", "none", ip);
+    put(`sources${family}`, "exact", "none", "mac", ip);
     put(`device_down${family}`, "exact", "none", "mark", ip);
     put(`service${family}`, "ranges", "none", "mark", ip, "protocol", "port");
     for (let level = 0; level <= COUNT_LEVEL; level++) put(`destination${family}_${level}`, "tree", "none", ip);

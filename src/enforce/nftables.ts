@@ -16,6 +16,7 @@ import { addressNumber } from "../spin/prefix-table.ts";
 import type { AddressDelta, ApplyReport, Enforcer, Hits, HomeNetwork, Policy } from "../spin/ruleset.ts";
 import { isNameAddress } from "../spin/policy.ts";
 import { AnswerHold } from "./answer-hold.ts";
+import { DroppedSources, SOURCE_SETS } from "./dropped-sources.ts";
 import { COUNTED_MAPS, DROPPED_SETS, MAPS, element } from "./elements.ts";
 import type { CountedElement, Element } from "./elements.ts";
 import { domainUses, elementsOf, usesOf } from "./expand.ts";
@@ -43,7 +44,9 @@ export interface NftablesOptions {
 
 const RESIDENT_PORTS = [22, 80, 443];
 const STATIC_MAPS = /^(lan|management[46]|resident|owner[46]|version) /;
-const ALL_MAPS = [...MAPS.keys()].filter((map) => !(DROPPED_SETS as readonly string[]).includes(map));
+/** Sets that the packet path fills. */
+const FILLED_SETS: readonly string[] = [...DROPPED_SETS, ...SOURCE_SETS];
+const ALL_MAPS = [...MAPS.keys()].filter((map) => !FILLED_SETS.includes(map));
 
 export class NftablesEnforcer implements Enforcer {
   readonly #options: NftablesOptions;
@@ -59,6 +62,7 @@ export class NftablesEnforcer implements Enforcer {
   readonly #useCounts = new Map<string, number>();
   #domainLevels: ReadonlySet<number> = new Set();
   readonly #lost = new LostSignal();
+  readonly #sources = new DroppedSources();
   readonly #hold: AnswerHold;
   /** The last addresses that are on their way to the kernel. */
   #arriving: Promise<void> | undefined;
@@ -162,7 +166,7 @@ export class NftablesEnforcer implements Enforcer {
 
   async hits(): Promise<Hits> {
     const inUse = new Set(this.#ledger.mapsInUse);
-    const maps = [...COUNTED_MAPS.filter((map) => inUse.has(map)), ...DROPPED_SETS];
+    const maps = [...COUNTED_MAPS.filter((map) => inUse.has(map)), ...FILLED_SETS];
     // What DNS tells goes in between: a device waits for it.
     const { mapsPerRead } = this.#transport;
     for (let next = 0; next < maps.length; next += mapsPerRead)
@@ -170,7 +174,8 @@ export class NftablesEnforcer implements Enforcer {
     return await this.#exclusive(async () => {
       await this.#flush();
       const { note: domainNote } = this.#hold;
-      return { rules: copy(this.#ledger.hits), devices: copy(this.#owners.dropped), domainNote };
+      const sources = this.#sources.take();
+      return { rules: copy(this.#ledger.hits), devices: copy(this.#owners.dropped), sources, domainNote };
     });
   }
 
@@ -181,7 +186,8 @@ export class NftablesEnforcer implements Enforcer {
       return await this.#reload();
     }
     this.#owners.countDropped(read);
-    const found = new Map([...read].filter(([map]) => !(DROPPED_SETS as readonly string[]).includes(map)));
+    this.#sources.read(read);
+    const found = new Map([...read].filter(([map]) => !FILLED_SETS.includes(map)));
     const { missing } = this.#ledger.observe(found, this.#now());
     if (missing > 0) this.#noteLoss(`${missing} elements were gone`);
   }

@@ -69,6 +69,8 @@ export class Neighbourhood {
       return this.#hold(observation);
     // What the kernel forgot says nothing new: whoever held the address keeps it until somebody may have it.
     if (state === "gone") return;
+    // Who is dropped answers to nobody: it makes no device, and takes no address that another one has.
+    if (state === "dropped" && !devices.byMac(mac)) return;
     const row = devices.see(mac, time, observation.interface);
     if (!row) return;
     // A device whose traffic is blocked goes on sending frames; those are no sign of life of its own.
@@ -116,6 +118,8 @@ export class Neighbourhood {
     if (!words) return;
     if (!home.claimable(words, 0)) return this.#hold(observation);
     const owner = owners.find(words, 0);
+    const isDropped = observation.kind === "neighbour" && observation.state === "dropped";
+    if (isDropped && owner >= 0 && owner !== row.slot) return this.#conflict(printAddress(words), owner, row.mac);
     const result = owners.claim(row.slot, words, 0, evidence, clock.monotonic(), leasedUntil);
     if (result === Claim.Refused && evidence !== Evidence.Stale) this.#conflict(printAddress(words), owner, row.mac);
   }

@@ -89,8 +89,11 @@ export type Observation =
       readonly mac: number;
       readonly address?: string;
       readonly interface: string;
-      /** `gone`: the kernel forgot or failed to reach it. `frame`: seen as the source of a frame. */
-      readonly state: "reachable" | "stale" | "gone" | "frame";
+      /**
+       * `gone`: the kernel forgot or failed to reach it. `frame`: seen as the source of a frame;
+       * `dropped`: of one that a rule dropped.
+       */
+      readonly state: "reachable" | "stale" | "gone" | "frame" | "dropped";
     }
   | {
       readonly kind: "lease";

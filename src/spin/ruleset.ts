@@ -66,6 +66,8 @@ export interface Hits {
   readonly rules: ReadonlyMap<number, { readonly packets: number; readonly bytes: number }>;
   /** Dropped or rejected, by device. */
   readonly devices: ReadonlyMap<number, { readonly packets: number; readonly bytes: number }>;
+  /** Addresses that dropped packets came from, as far as they were not told of lately. Anybody may write any there. */
+  readonly sources?: readonly { readonly mac: number; readonly address: string }[];
   /** As in ApplyReport, at this moment. */
   readonly domainNote?: string;
 }

@@ -30,7 +30,7 @@ import { Reconciler } from "./reconciler.ts";
 import { RuleBook } from "./rules.ts";
 import type { RuleHits } from "./rules.ts";
 import { RulesInForce } from "./rules-in-force.ts";
-import type { DeviceAddress, Enforcer, HomeNetwork } from "./ruleset.ts";
+import type { DeviceAddress, Enforcer, Hits, HomeNetwork } from "./ruleset.ts";
 import { Sources } from "./sources.ts";
 import { loadState, saveState, STATE_DOCUMENT } from "./state.ts";
 import type { StateParts } from "./state.ts";
@@ -332,9 +332,16 @@ export class Spin implements Home {
     const reconciler = this.#reconciler;
     this.#harvesting ??= reconciler
       .hits()
-      .then((hits) => hits && this.#inForce.count(hits))
+      .then((hits) => hits && this.#harvested(hits))
       .finally(() => (this.#harvesting = undefined));
     return this.#harvesting;
+  }
+
+  #harvested(hits: Hits): void {
+    this.#inForce.count(hits);
+    const time = this.#clock.now();
+    for (const { mac, address } of hits.sources ?? [])
+      this.#neighbourhood.neighbour({ kind: "neighbour", time, mac, address, interface: "", state: "dropped" });
   }
 
   // ---- the home ----------------------------------------------------------------------------------------------------

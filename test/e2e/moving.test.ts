@@ -43,8 +43,9 @@ describeUnless(sceneMissing(), "a device that moves", () => {
   });
 
   test("it takes a new IPv6 privacy address: same row, still blocked", async () => {
-    await s.home.device(1).addPrivacyAddress();
+    const address = await s.home.device(1).addPrivacyAddress();
     await expectBlocked();
+    await expectAddressListed("IPv6Address", address);
   });
 
   test("it reconnects: same row, still blocked", async () => {

@@ -48,6 +48,25 @@ describe("the enforcer", () => {
     expect(enforcer.take()).toEqual(["- 01 192.0.2.10", "+ 02 192.0.2.10"]);
   });
 
+  it("is told of an address that only dropped packets show, unless another device has it", async () => {
+    const { enforcer, test } = await started();
+    // The second device's other address is one that the kernel merely remembers: the weakest of claims.
+    test.neighbour(2, "2001:db8:1::20", "stale");
+    enforcer.take();
+    const hits = { rules: new Map(), devices: new Map() };
+    const sources = (...addresses: string[]) => addresses.map((address) => ({ mac: mac(1), address }));
+    enforcer.answer = {
+      ...hits,
+      sources: [
+        ...sources("2001:db8:1::11", "192.0.2.20", "2001:db8:1::20", "192.0.2.1", "198.51.100.9"),
+        { mac: mac(77), address: "2001:db8:1::77" },
+      ],
+    };
+    await test.spin.harvest();
+    expect(enforcer.take()).toEqual(["+ 01 2001:db8:1::11"]);
+    expect(test.spin.deviceByMac(mac(77))).toBeUndefined();
+  });
+
   it("gets a burst of changes as one policy, and what came meanwhile as the next", async () => {
     const { enforcer, test } = await started();
     const release = enforcer.hold();
