@@ -45,7 +45,7 @@ export function mqttConnector(mtp: InstanceNode, options: MqttConnectorOptions):
       };
       set("Connecting", state.reason);
       try {
-        const wanted = mqttOptions(client, settings, options);
+        const wanted = { ...mqttOptions(client, settings, options), counts: state };
         const { link, info } = await connectMqtt(wanted, signal);
         established(state, info);
         keepClientId(tree, client, info);
@@ -103,7 +103,7 @@ async function* countReceived(received: AsyncIterable<ReceivedRecord>, state: Mq
 function established(state: MqttState, info: MqttInfo): void {
   state.established = Date.now();
   state.subscribed = info.subscribed;
-  state.subscribeSent += info.subscribed.length + info.refused.length;
+  state.responseInformation = info.responseInformation ?? "";
 }
 
 /** R-MQTT.9: the id that the broker gave is ours from now on. */

@@ -92,7 +92,8 @@ function statusOf({ tree, identity, mtpStates, mqttStates, home, sources }: Stat
         broker: client ? `${tree.text(client, "BrokerAddress")}:${tree.text(client, "BrokerPort")}` : "",
         topic: state.subscribed.join(", ") || ((settings && tree.text(settings, "ResponseTopicConfigured")) ?? ""),
         status: mtp.status,
-        reason: mtp.reason || state.reason,
+        // A stopped agent's MTP says that it was closed; what went wrong before says the client.
+        reason: [...new Set([mtp.reason, state.reason])].filter((text) => text !== "").join("; "),
         lastRecordIn: timeText(state.lastReceived),
         lastRecordOut: timeText(state.lastSent),
       };

@@ -34,6 +34,16 @@ export interface MqttOptions {
   /** In milliseconds, for everything up to the granted subscriptions. Default 10,000. */
   readonly connectTimeoutMs?: number;
   readonly limits?: Partial<MqttLimits>;
+  /** Counted up as packets come and go, also of attempts that fail. */
+  readonly counts?: MqttCounts;
+}
+
+/** MQTT packets of every type, and of two. */
+export interface MqttCounts {
+  packetsSent: number;
+  packetsReceived: number;
+  subscribeSent: number;
+  unsubscribeSent: number;
 }
 
 export interface MqttLimits {
@@ -64,6 +74,8 @@ export interface MqttInfo {
   readonly replyTopic: string;
   /** To be kept and used as client id from now on (R-MQTT.9). */
   readonly assignedClientId?: string;
+  /** 5: what the broker gave to build response topics of. */
+  readonly responseInformation?: string;
   readonly sessionPresent: boolean;
   /** In seconds; the broker's word counts. */
   readonly keepAliveSeconds: number;

@@ -31,6 +31,8 @@ export interface AgentOptions {
   /** QoS of what the agent sends; default 1. */
   readonly qos?: number;
   readonly logLevel?: string;
+  /** More sections of the config, such as a second broker. */
+  readonly sections?: readonly ConfigSection[];
   /** A program with its arguments that starts the agent, such as `["setpriv", "--reuid", "65534", …]`. */
   readonly under?: readonly string[];
 }
@@ -95,6 +97,7 @@ export async function writeConfig(options: AgentOptions): Promise<string> {
     },
     { type: "capture", options: { interface: ["br-lan"], ...options.capture } },
     { type: "enforce", options: { backend: options.enforce ?? "auto" } },
+    ...(options.sections ?? []),
   ];
   await mkdir(join(folder, "state"), { recursive: true });
   const path = join(folder, "spin-usp.conf");
