@@ -10,8 +10,13 @@ import { type Lease, parseLeases } from "./lease-files.ts";
 import { SourceHealth } from "./source-health.ts";
 
 export interface LeasesOptions {
-  /** Default: where OpenWrt and Debian have them. Those that are not there are looked for again. */
+  /** Those that are not there are looked for again; while there is none of them, the source is Degraded. */
   readonly files?: readonly string[];
+  /**
+   * Where to look if no files are given: by default, where OpenWrt and Debian have them. With none there the source is
+   * Disabled, since a host need not serve DHCP; it goes on looking.
+   */
+  readonly places?: readonly string[];
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -39,7 +44,7 @@ export class LeasesSource implements Source {
 
   async run(signal: AbortSignal, emit: (observation: Observation) => void): Promise<void> {
     if (signal.aborted) return;
-    const { files = LEASE_FILES } = this.#options;
+    const { places = LEASE_FILES, files = places } = this.#options;
     const wakeup = new Wakeup();
     const watchers = this.#watch(files, wakeup);
     this.health.status = "Starting";
@@ -86,9 +91,14 @@ export class LeasesSource implements Source {
       }
     }
     if (trouble !== "") this.health.running("file", trouble);
-    else if (found === 0) this.health.running("file", `no lease file: ${files.join(", ")}`);
+    else if (found === 0) this.#noneFound(`no lease file: ${files.join(", ")}`);
     else this.health.running("file");
     return found > 0 ? leases : undefined;
+  }
+
+  #noneFound(reason: string): void {
+    this.health.running("file", reason);
+    if (!this.#options.files) this.health.status = "Disabled";
   }
 
   #compare(leases: ReadonlyMap<string, Lease>, emit: (observation: Observation) => void): void {

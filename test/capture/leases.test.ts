@@ -120,6 +120,23 @@ describe("leases", () => {
     await running;
   });
 
+  test("of a host that serves none leave the source Disabled, until a file comes", async () => {
+    const source = new LeasesSource({ places: [file], clock: systemClock, log: silentLog });
+    const stop = new AbortController();
+    const seen: Observation[] = [];
+    const running = source.run(stop.signal, (observation) => seen.push(observation));
+    await waitFor("it misses the file", () => source.health.lastError !== "");
+    expect(source.health).toMatchObject({
+      status: "Disabled",
+      lastError: expect.stringMatching(/no lease file/) as string,
+    });
+    writeFileSync(file, line(1, "192.0.2.10"));
+    await waitFor("a lease", () => seen.length === 1);
+    expect(source.health.status).toBe("Running");
+    stop.abort();
+    await running;
+  });
+
   test("do not end while the file is being written anew", async () => {
     writeFileSync(file, line(1, "192.0.2.10") + line(2, "192.0.2.11"));
     const source = new LeasesSource({ files: [file], clock: systemClock, log: silentLog });
