@@ -337,7 +337,7 @@ function clientOptions(options: MqttOptions, limits: MqttLimits): IClientOptions
     keepalive: options.keepAliveSeconds ?? 60,
     reconnectPeriod: 0,
     resubscribe: false,
-    // A cache of 65,536 numbers as buffers: 7 MB, and 25 ms at the first packet.
+    // It would keep 65,536 numbers as buffers: 12 MB, and 18 ms at the first packet.
     writeCache: false,
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
