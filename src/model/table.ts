@@ -57,6 +57,8 @@ interface MutableRow {
   readonly key: string;
   readonly parent: MutableRow | undefined;
   readonly values: Record<string, unknown>;
+  /** As they are kept on disk, while no value changed since: a change of one row prints that row alone. */
+  texts: Readonly<Record<string, string>> | undefined;
 }
 
 /** Rows below one parent. */
@@ -121,10 +123,14 @@ class StoredObject implements Implementation {
   }
 
   write(row: Row, param: string, value: unknown, transaction: Change): void {
-    const { values } = row as MutableRow;
-    const before = values[param];
-    values[param] = value;
-    transaction.undo(() => void (values[param] = before));
+    const stored = row as MutableRow;
+    const before = stored.values[param];
+    const put = (next: unknown) => {
+      stored.values[param] = next;
+      stored.texts = undefined;
+    };
+    put(value);
+    transaction.undo(() => put(before));
   }
 
   add(parent: Row, transaction: Change): { instance: number; row: Row } {
@@ -187,7 +193,7 @@ class StoredObject implements Implementation {
       if (this.#options.computed?.[name]) continue;
       values[name] = initial[name] ?? (name === "Alias" && instance > 0 ? `cpe-${instance}` : param.default);
     }
-    const row = { instance, key, parent: stored, values };
+    const row: MutableRow = { instance, key, parent: stored, values, texts: undefined };
     bucket.rows.set(instance, row);
     bucket.order = undefined;
     return row;
@@ -195,10 +201,10 @@ class StoredObject implements Implementation {
 
   #snapshot(): Section {
     const next: Record<string, number> = {};
-    const rows: Record<string, Record<string, string>> = {};
+    const rows: Record<string, Readonly<Record<string, string>>> = {};
     for (const [key, bucket] of this.#buckets) {
       if (this.schema.isTable) next[key] = bucket.next;
-      for (const row of bucket.rows.values()) if (this.#persists(row)) rows[row.key] = this.#print(row);
+      for (const row of bucket.rows.values()) if (this.#persists(row)) rows[row.key] = row.texts ??= this.#print(row);
     }
     return { next, rows };
   }
