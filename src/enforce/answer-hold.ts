@@ -39,7 +39,7 @@ export class AnswerHold {
     if (this.#interfaces.length === 0) return "";
     if (this.#why !== "") return `Best effort: the first packets to a fresh name may get ahead; ${this.#why}.`;
     if (this.#options.clock.monotonic() - this.#lateAt > LATE_MS) return "";
-    return `Best effort: the gateway was too busy to hold back ${this.#lately} DNS answers until the rule covered them.`;
+    return `Best effort: of late, DNS answers went on before the rule covered them (${this.#lately}).`;
   }
 
   /** Holds answers on these interfaces from now on; none: holds none. Resolves once they wait, or `note` says why not. */

@@ -4,18 +4,31 @@ import type { Prefix } from "../lib/address.ts";
 import { prefixFamily } from "../spin/rule-values.ts";
 import type { FlowFilter } from "./transport.ts";
 
-/** The filter as a test of texts: source and destination of the original direction, source of the reply. */
-export function flowTest(filter: FlowFilter): (source: string, destination: string, replySource: string) => boolean {
-  const own = filter.devices && new AddressSet(filter.devices);
-  const spared = new AddressSet(filter.spared);
-  const far = filter.destinations?.map(parsePrefix).filter((prefix) => prefix !== undefined);
-  return (...texts) => {
-    const [source, destination, replySource] = texts.map(parseAddress);
-    if (!source || !destination || !replySource || spared.has(source, 0)) return false;
-    return (
-      ((!own || own.has(source, 0)) && (!far || isIn(far, destination, 0))) ||
-      ((!own || own.has(replySource, 0)) && (!far || isIn(far, source, 0)))
-    );
+/** The entry's addresses: 16 words (source, destination, reply's source, reply's destination), and the original's ports. */
+export type FlowTest = (addresses: Uint32Array, protocol: number, ports: ArrayLike<number>) => boolean;
+
+/**
+ * Whether the filter means the entry. It was begun by the device (source of the original, destination as it asked), or by
+ * the peer (source of the reply is the device, source of the original the peer).
+ */
+export function flowTest({ devices, destinations, spared, allows }: FlowFilter): FlowTest {
+  const own = devices && new AddressSet(devices);
+  const kept = new AddressSet(spared);
+  const far = destinations?.map(parsePrefix).filter((prefix) => prefix !== undefined);
+  const ends = (addresses: Uint32Array, device: number, peer: number) =>
+    (!own || own.has(addresses, device)) && (!far || isIn(far, addresses, peer));
+  const isAllowed = (addresses: Uint32Array, device: number, peer: number, protocol: number, port: number) =>
+    allows?.({
+      device: addresses.slice(device, device + 4),
+      peer: addresses.slice(peer, peer + 4),
+      protocol,
+      port,
+      initiator: peer === 0 ? "Peer" : "Device",
+    }) ?? false;
+  return (addresses, protocol, ports) => {
+    if (kept.has(addresses, 0)) return false;
+    if (ends(addresses, 0, 4)) return !isAllowed(addresses, 0, 4, protocol, ports[1] as number);
+    return ends(addresses, 8, 0) && !isAllowed(addresses, 8, 0, protocol, ports[0] as number);
   };
 }
 

@@ -8,7 +8,7 @@ import { addElements, deleteElements } from "../netlink/nftables-messages.ts";
 import type { SetElement } from "../netlink/nftables-messages.ts";
 import { TABLE, fromSetElements, setElements } from "./elements.ts";
 import type { CountedElement, Element } from "./elements.ts";
-import { AddressSet, isIn } from "./flow-filter.ts";
+import { flowTest } from "./flow-filter.ts";
 import type { FlowFilter, ForeignChange, HoldHandlers, Transport } from "./transport.ts";
 
 const ENOENT = 2;
@@ -70,19 +70,8 @@ export class HelperTransport implements Transport {
     return found;
   }
 
-  async cut({ devices, destinations, spared }: FlowFilter): Promise<void> {
-    const own = devices && new AddressSet(devices);
-    const kept = new AddressSet(spared);
-    const far = destinations?.map(parsePrefix).filter((prefix) => prefix !== undefined);
-    await this.#helper.deleteConntrackMatching((addresses) => {
-      if (kept.has(addresses, 0)) return false;
-      // Begun by the device (source of the original, destination as it asked), or by the peer (source of the reply is
-      // the device, source of the original the peer).
-      return (
-        ((!own || own.has(addresses, 0)) && (!far || isIn(far, addresses, 4))) ||
-        ((!own || own.has(addresses, 8)) && (!far || isIn(far, addresses, 0)))
-      );
-    });
+  async cut(filter: FlowFilter): Promise<void> {
+    await this.#helper.deleteConntrackMatching(flowTest(filter));
   }
 
   holdAnswers(interfaces: readonly string[], handlers: HoldHandlers): () => void {

@@ -4,6 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import { parseAddress } from "../lib/address.ts";
 import { runLines } from "../lib/lines.ts";
 import { Wakeup } from "../lib/wakeup.ts";
 import { TABLE, MAPS, addText, fromJson, keyOnlyText } from "./elements.ts";
@@ -85,8 +86,8 @@ export class NftTransport implements Transport {
   async cut(filter: FlowFilter): Promise<void> {
     const { devices, destinations, spared } = filter;
     const few = (devices?.length ?? 1) * (destinations?.length ?? 1) <= FEW;
-    // conntrack-tools can't leave entries out: without a device, the gateway's own would go too.
-    if (!few || (devices === undefined && spared.length > 0)) return await this.#cutListed(filter);
+    // conntrack-tools can't leave entries out: what is allowed would go too, and without a device the gateway's own.
+    if (!few || filter.allows || (devices === undefined && spared.length > 0)) return await this.#cutListed(filter);
     for (const device of devices ?? [undefined])
       for (const destination of destinations ?? [undefined]) {
         const text = device ?? destination;
@@ -128,7 +129,12 @@ export class NftTransport implements Transport {
           [...line.matchAll(new RegExp(`\\b${name}=(\\S+)`, "g"))].map((match) => match[1]);
         const [source, replySource] = fields("src");
         const [destination] = fields("dst");
-        if (!protocol || !source || !destination || !replySource || !means(source, destination, replySource)) continue;
+        if (!protocol || !source || !destination || !replySource) continue;
+        const words = wordsOf([source, destination, replySource]);
+        const number = Number(line.split(/\s+/)[1]);
+        const [sourcePort = "0"] = fields("sport");
+        const [destinationPort = "0"] = fields("dport");
+        if (!words || !means(words, number, [Number(sourcePort), Number(destinationPort)])) continue;
         const option = (name: string, value: string | undefined) => (value === undefined ? [] : [name, value]);
         const ports = [...option("--sport", fields("sport")[0]), ...option("--dport", fields("dport")[0])];
         await this.#conntrack(["-D", "-f", family, "-p", protocol, "-s", source, "-d", destination, ...ports]);
@@ -174,6 +180,17 @@ export class NftTransport implements Transport {
       child.stdin.end(input);
     });
   }
+}
+
+/** The addresses as 16 words, as many as are given; `undefined` if one is none. */
+function wordsOf(texts: readonly string[]): Uint32Array | undefined {
+  const words = new Uint32Array(16);
+  for (const [i, text] of texts.entries()) {
+    const address = parseAddress(text);
+    if (!address) return undefined;
+    words.set(address, 4 * i);
+  }
+  return words;
 }
 
 /** Lines for `nft -f` that add elements, one a map. */

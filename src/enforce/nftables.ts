@@ -4,7 +4,7 @@
  * that neither a crash nor a restart opens a gap.
  */
 import { release } from "node:os";
-import { parseAddress, printAddress, printMac } from "../lib/address.ts";
+import { isIPv4, parseAddress, printAddress, printMac } from "../lib/address.ts";
 import type { Prefix } from "../lib/address.ts";
 import { printPrefix } from "../lib/address.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -25,7 +25,7 @@ import type { PlanOptions } from "./ledger.ts";
 import { LostSignal } from "./lost-signal.ts";
 import { Owners } from "./owners.ts";
 import { SavedElements } from "./saved-elements.ts";
-import type { ForeignChange, Transport } from "./transport.ts";
+import type { FlowOfDevice, ForeignChange, Transport } from "./transport.ts";
 
 /** As spin.nft states it in its set `version`. */
 export const RULESET_VERSION = 1;
@@ -199,7 +199,15 @@ export class NftablesEnforcer implements Enforcer {
       devices: devices.length > 0 ? addresses : undefined,
       destinations: destinations.length > 0 ? destinations.map(printPrefix) : undefined,
       spared: this.#network?.gatewayAddresses ?? [],
+      ...(this.#tables.allowsAnything ? { allows: (flow) => this.#allows(flow) } : {}),
     });
+  }
+
+  #allows({ device, peer, protocol, port, initiator }: FlowOfDevice): boolean {
+    const mac = this.#owners.macOf(printAddress(device));
+    if (mac === undefined) return false;
+    const family = isIPv4(peer) ? 4 : 6;
+    return this.#tables.decide({ mac, family, peer, protocol, port, initiator }).verdict === "Allow";
   }
 
   async close(): Promise<void> {

@@ -42,6 +42,11 @@ export class Owners {
     return true;
   }
 
+  /** Who holds the address (canonical text). */
+  macOf(text: string): number | undefined {
+    return this.#owners.get(text);
+  }
+
   of(mac: number): Iterable<HeldAddress> {
     return this.#addresses.get(mac)?.values() ?? [];
   }

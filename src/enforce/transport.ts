@@ -12,6 +12,21 @@ export interface FlowFilter {
   readonly destinations: readonly string[] | undefined;
   /** Texts of addresses whose own flows stay: those that the gateway began. */
   readonly spared: readonly string[];
+  /**
+   * Whether a rule allows the flow, so that it stays: to end it would cost it its translated port. Absent where no rule
+   * allows anything. Addresses are four words at the offset.
+   */
+  readonly allows?: (flow: FlowOfDevice) => boolean;
+}
+
+/** A flow as rules see it. */
+export interface FlowOfDevice {
+  readonly device: Uint32Array;
+  readonly peer: Uint32Array;
+  readonly protocol: number;
+  /** Of the peer. */
+  readonly port: number;
+  readonly initiator: "Device" | "Peer";
 }
 
 export interface HoldHandlers {

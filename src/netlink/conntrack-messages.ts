@@ -43,8 +43,11 @@ export interface ConntrackTuple {
   readonly id?: number;
 }
 
-/** Sees 16 words (src, dst, reply src, reply dst), the protocol, and says whether the entry is to go. */
-export type TupleTest = (addresses: Uint32Array, protocol: number) => boolean;
+/**
+ * Sees 16 words (src, dst, reply src, reply dst), the protocol, and the original direction's source and destination port
+ * (0 where the protocol has none); says whether the entry is to go.
+ */
+export type TupleTest = (addresses: Uint32Array, protocol: number, ports: Uint16Array) => boolean;
 
 const ICMP = 1;
 const ICMPV6 = 58;
@@ -84,6 +87,7 @@ export function deleteMatching(
   messages: Uint8Array[],
 ): (bytes: Uint8Array, start: number, end: number) => void {
   const addresses = new Uint32Array(16);
+  const ports = new Uint16Array(2);
   return (bytes, start, end) =>
     eachMessage(bytes, start, end, (type, _flags, bodyStart, bodyEnd) => {
       if (type !== ConntrackMessage.New) return;
@@ -94,7 +98,8 @@ export function deleteMatching(
       if (original < 0 || reply < 0) return;
       const protocol = readTuple(bytes, original, attributeEnd(bytes, original), addresses, 0);
       readTuple(bytes, reply, attributeEnd(bytes, reply), addresses, 8);
-      if (protocol < 0 || !test(addresses, protocol)) return;
+      readPorts(bytes, original, attributeEnd(bytes, original), ports);
+      if (protocol < 0 || !test(addresses, protocol, ports)) return;
       // The kernel's own tuple goes back as it came.
       const writer = beginDelete(bytes[bodyStart] as number);
       writer.bytes(CT.Original | 0x8000, bytes.subarray(original, attributeEnd(bytes, original)));
@@ -114,6 +119,16 @@ export function readTuple(bytes: Uint8Array, start: number, end: number, address
   const number = findAttribute(bytes, protocol, attributeEnd(bytes, protocol), PROTOCOL.Number);
   if (number < 0 || !readAddresses(bytes, ip, ipEnd, addresses, at)) return -1;
   return bytes[number] as number;
+}
+
+function readPorts(bytes: Uint8Array, start: number, end: number, ports: Uint16Array): void {
+  const protocol = findAttribute(bytes, start, end, TUPLE.Protocol);
+  const port = (type: number) => {
+    const at = protocol < 0 ? -1 : findAttribute(bytes, protocol, attributeEnd(bytes, protocol), type);
+    return at < 0 ? 0 : ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
+  };
+  ports[0] = port(PROTOCOL.SourcePort);
+  ports[1] = port(PROTOCOL.DestinationPort);
 }
 
 function readAddresses(bytes: Uint8Array, start: number, end: number, addresses: Uint32Array, at: number): boolean {

@@ -78,6 +78,12 @@ export class PolicyTables {
     return this.#cells;
   }
 
+  /** Whether any rule allows something. */
+  get allowsAnything(): boolean {
+    for (const rule of this.#rules.values()) if (rule.action === "Allow") return true;
+    return false;
+  }
+
   /** Rules that are not in the tables, and why in words. */
   get refused(): ReadonlyMap<number, string> {
     return this.#refused;
