@@ -46,13 +46,17 @@ export function spinCaptureSource({ capture: { sources } }: SpinParts): Implemen
   });
 }
 
-const ORDER: readonly Health["status"][] = ["Running", "Disabled", "Starting", "Degraded", "Error"];
+/** From best to worst. */
+const ORDER: readonly Health["status"][] = ["Running", "Starting", "Degraded", "Error"];
 
-/** The state of the worst source: one that fails makes the whole Degraded, all that fail make it Error. */
+/**
+ * The state of the worst source: one that fails makes the whole Degraded, all that fail make it Error. A source that has
+ * nothing to read here (no DHCP server, so no leases) says nothing of the others.
+ */
 function worst(states: readonly Health["status"][]): Health["status"] {
-  if (states.length === 0) return "Disabled";
-  if (states.every((state) => state === "Error")) return "Error";
-  const rank = Math.max(...states.map((state) => ORDER.indexOf(state)));
-  const state = ORDER[rank] as Health["status"];
+  const active = states.filter((state) => state !== "Disabled");
+  if (active.length === 0) return "Disabled";
+  if (active.every((state) => state === "Error")) return "Error";
+  const state = ORDER[Math.max(...active.map((one) => ORDER.indexOf(one)))] as Health["status"];
   return state === "Error" ? "Degraded" : state;
 }

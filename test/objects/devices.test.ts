@@ -8,6 +8,7 @@ import {
   PHONE,
   print,
   read,
+  readAll,
   refusal,
   ROOT,
   rule,
@@ -48,7 +49,7 @@ describe("a device that is seen for the first time", () => {
       ]),
     );
     expect(print(operator.notifies[0])).toContain(`"PhysAddress":"${PHONE}"`);
-    expect(await read(operator, path)).toEqual({
+    expect(await readAll(operator, path)).toEqual({
       Alias: "cpe-1",
       PhysAddress: PHONE,
       Randomized: "true",
@@ -128,7 +129,7 @@ describe("forgetting a device", () => {
     expect(await value(operator, `${ROOT}Summary.BytesSent`)).toBe("1100");
     gateway.home.neighbour(1, "192.0.2.11");
     expect(gateway.device(PHONE)).toBe(`${ROOT}Device.3.`);
-    expect(await read(operator, gateway.device(PHONE))).toMatchObject({ Name: "", BytesSent: "0" });
+    expect(await readAll(operator, gateway.device(PHONE))).toMatchObject({ Name: "", BytesSent: "0" });
   });
 
   test("that is blocked counts it out, and leaves its rule", async () => {

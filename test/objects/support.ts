@@ -325,10 +325,19 @@ const quiet = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve,
 
 /** Values by name of the one object that the path names. */
 export async function read(peer: Peer, path: string): Promise<Record<string, string>> {
+  return Object.fromEntries((await resultsOf(peer, path))[0]?.resultParams ?? []);
+}
+
+/** With those of all objects below. */
+export async function readAll(peer: Peer, path: string): Promise<Record<string, string>> {
+  return Object.fromEntries((await resultsOf(peer, path)).flatMap(({ resultParams }) => [...resultParams]));
+}
+
+async function resultsOf(peer: Peer, path: string) {
   const { reqPathResults } = await peer.response(get([path]), "getResp");
   const [first] = reqPathResults;
   if (!first || first.errCode !== 0) throw new Error(`${path}: ${first?.errCode} ${first?.errMsg}`);
-  return Object.fromEntries(first.resolvedPathResults.flatMap(({ resultParams }) => [...resultParams]));
+  return first.resolvedPathResults;
 }
 
 /** The value of one parameter; `undefined` where there is none to be had. */
