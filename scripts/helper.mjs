@@ -1,15 +1,18 @@
 /**
- * Builds build/spin-usp-helper from src/netlink/helper.c: with musl-gcc as a static file that runs on any Linux of this
+ * Builds build/spin-usp-helper from src/netlink/helper/: with musl-gcc as a static file that runs on any Linux of this
  * architecture, else with cc. Without a compiler it says so and succeeds: the agent then works through spawned tools,
  * with less (README, "Without the helper"). `node scripts/helper.mjs [OUTPUT] [FLAG …]` is what the tests use.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, renameSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
-const source = join(root, "src/netlink/helper.c");
+const folder = join(root, "src/netlink/helper");
+const sources = readdirSync(folder)
+  .filter((name) => name.endsWith(".c"))
+  .map((name) => join(folder, name));
 const [output = join(root, "build/spin-usp-helper"), ...flags] = process.argv.slice(2);
 const common = ["-std=gnu11", "-Os", "-Wall", "-Wextra", "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2"];
 // musl-gcc looks in musl's own include folder alone; the kernel's headers lie in the distribution's.
@@ -30,7 +33,7 @@ let complaint = "";
 for (const [compiler, extra] of compilers) {
   // Into a file of its own first: a helper may be running from the old one.
   const fresh = `${output}.${process.pid}`;
-  const { error, status, stderr } = spawnSync(compiler, [...common, ...extra, "-o", fresh, source], {
+  const { error, status, stderr } = spawnSync(compiler, [...common, ...extra, "-o", fresh, ...sources], {
     encoding: "utf8",
   });
   if (status === 0) {

@@ -1,7 +1,7 @@
 /**
  * While rules on domains are in force, a device gets a DNS answer only once what follows from it is in the kernel; so no
  * packet to a fresh name is ahead of its rule. Answers pass in the order in which they came. The helper lets them go by
- * itself when we are late (src/netlink/helper.c), so a busy agent delays names, and a dead one does not even that.
+ * itself when we are late (src/netlink/helper/hold.c), so a busy agent delays names, and a dead one does not even that.
  *
  * That an answer was heard before we are told that it waits is the helper's promise: what was logged until then comes
  * first. So at that time its addresses are among those on their way, or nothing follows from it.

@@ -1,6 +1,6 @@
 /**
  * What passes between Node and the helper, both ways: frames of three little-endian words (length of the payload,
- * request number, kind) and the payload, padded to 4 bytes. src/netlink/helper.c holds the same numbers.
+ * request number, kind) and the payload, padded to 4 bytes. src/netlink/helper/helper.h holds the same numbers.
  */
 import { u32le } from "./messages.ts";
 

@@ -1,7 +1,7 @@
 /** A namespace of its own with a helper in it, built with the sanitizers where the compiler has them. */
 import { type ChildProcess, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { silentLog } from "../../src/lib/log.ts";
@@ -9,12 +9,13 @@ import { NetfilterHelper } from "../../src/netlink/helper.ts";
 import { exec, removeGroup, sweep, uniqueGroup } from "../support/namespace.ts";
 import { missing } from "../support/needs.ts";
 
-const source = resolve("src/netlink/helper.c");
+const folder = resolve("src/netlink/helper");
 
 /** Path of a fresh build; with `sanitize`, one that aborts on any memory or arithmetic error. */
 export function buildHelper(sanitize = false): string {
   const output = resolve(sanitize ? "build/test/helper-sanitized" : "build/test/helper");
-  if (existsSync(output) && statSync(output).mtimeMs >= statSync(source).mtimeMs) return output;
+  const changed = Math.max(...readdirSync(folder).map((name) => statSync(join(folder, name)).mtimeMs));
+  if (existsSync(output) && statSync(output).mtimeMs >= changed) return output;
   const flags = sanitize ? ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"] : ["-O2"];
   spawnSync(process.execPath, ["scripts/helper.mjs", output, ...flags], { stdio: "pipe" });
   if (!existsSync(output)) throw new Error("the helper does not build");
