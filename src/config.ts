@@ -150,7 +150,11 @@ export const controllerOptions = {
   enable: bool("Whether its Messages are taken.", true),
   role: oneOf("What it may do.", "Operator", "Monitor", "Operator", "Support", "Admin", "Resident", "Untrusted"),
   mqtt: text("Name of the `mqtt` section by which it is reached.", ""),
-  topic: text("Topic for what answers no request: notifications.", "", /^[^#+]*$/),
+  topic: text(
+    "Topic for what answers no request: notifications; empty: `usp/v1/controller/ENDPOINT-ID`.",
+    "",
+    /^[^#+]*$/,
+  ),
   secured: bool("Put its role into SecuredRoles: it may read secured values, within PrivacyLevel.", false),
   periodic_interval: number("Seconds between Periodic! events.", 86400, 1, 4294967295),
 } as const;

@@ -28,8 +28,8 @@ export interface CtlIo {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Ends words that go on by themselves, and attempts to connect. */
   readonly signal: AbortSignal;
-  /** Whether `out` is a terminal, on which a table can be drawn over. */
-  readonly isTerminal: boolean;
+  /** Size of the terminal that `out` is, on which a table can be drawn over; `undefined` if it is none. */
+  readonly terminal?: () => { readonly columns: number; readonly rows: number } | undefined;
   readonly now?: () => number;
   readonly readFile?: (path: string) => string;
 }

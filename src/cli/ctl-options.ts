@@ -25,7 +25,7 @@ export const CONNECTION = {
     help: "mqtt://HOST:PORT or mqtts://HOST:PORT",
     default: "mqtt://127.0.0.1:1883",
   },
-  version: { type: "string", value: "5|3.1.1", help: "version of MQTT", default: "5" },
+  version: { type: "string", value: "5|3.1.1", help: "version of MQTT: that of the agent", default: "5" },
   agent: { type: "string", value: "EID", help: "endpoint id of the agent" },
   controller: {
     type: "string",

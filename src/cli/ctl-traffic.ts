@@ -7,7 +7,7 @@ import { UsageError } from "./ctl-options.ts";
 import { whole } from "./ctl-raw.ts";
 import { deviceTable, nameOfDevice, number, text } from "./device-table.ts";
 import { wholeNumber, type Json, type JsonObject } from "./json.ts";
-import { ago, amount, parseDuration, table } from "./text.ts";
+import { ago, amount, fit, parseDuration, table } from "./text.ts";
 
 export const devices: Word = async (context) => {
   noArguments(context, "devices");
@@ -92,12 +92,13 @@ export const watch: Word = async (context) => {
     const found = await devicesOfHome(context);
     if (options.json === true) sayJson(context, { Device: found }, true);
     else {
+      const lines = found.length === 0 ? "no devices yet" : deviceTable(found, now(context));
+      const terminal = io.terminal?.();
       // Home (at first: a clear screen), each line and the rest of it erased, then what is left below.
-      const lines = `${deviceTable(found, now(context))}\n`;
       io.out(
-        io.isTerminal
-          ? `${drawn === 0 ? "\u001b[2J" : ""}\u001b[H${lines.replaceAll("\n", "\u001b[K\n")}\u001b[J`
-          : `${lines}\n`,
+        terminal === undefined
+          ? `${lines}\n\n`
+          : `${drawn === 0 ? "\u001b[2J" : ""}\u001b[H${fit(lines, terminal).replaceAll("\n", "\u001b[K\n")}\u001b[K\n\u001b[J`,
       );
     }
     if (++drawn < count) await pause(interval * 1000, io.signal);

@@ -2,6 +2,7 @@
  * `spin-usp ctl`: the operator's tool, a USP controller over MQTT. Text for people, `--json` for programs, exit codes for
  * scripts: 0 done · 1 refused by the agent · 2 wrong words or options · 3 no broker · 4 no answer · 5 partly done.
  */
+import type { WriteStream } from "node:tty";
 import { connectController } from "../controller/connect.ts";
 import { ControllerError } from "../controller/error.ts";
 import { UspError } from "../lib/usp-error.ts";
@@ -50,8 +51,13 @@ export function ctl(args: readonly string[], { stdout, stderr, signal }: Io): Pr
     err: (text) => void stderr.write(text),
     env: process.env,
     signal,
-    isTerminal: (stdout as { isTTY?: boolean }).isTTY === true,
+    terminal: () => sizeOf(stdout as Partial<WriteStream>),
   });
+}
+
+/** A terminal that does not know its size is taken for one of 80 by 24. */
+function sizeOf({ isTTY, columns, rows }: Partial<WriteStream>) {
+  return isTTY === true ? { columns: columns || 80, rows: rows || 24 } : undefined;
 }
 
 /** The same with all of its surroundings given. */

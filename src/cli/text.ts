@@ -48,6 +48,12 @@ export function escapeLines(text: string): string {
   return text.split("\n").map(escapeText).join("\n");
 }
 
+/** What a screen of that size shows of a text: neither lines that wrap nor lines that scroll. */
+export function fit(text: string, { columns, rows }: { readonly columns: number; readonly rows: number }): string {
+  const lines = text.split("\n").slice(0, rows - 1);
+  return lines.map((line) => [...line].slice(0, columns).join("").trimEnd()).join("\n");
+}
+
 /** A whole number with its thousands apart: `1,234,567`. */
 export function countText(count: number): string {
   return String(count).replace(/\B(?=(\d{3})+$)/g, ",");

@@ -5,12 +5,12 @@
 import type { Config, ControllerConfig, MqttConfig } from "../config.ts";
 import type { Tree } from "../model/tree.ts";
 import { Transaction, type ParamSetting } from "../model/transaction.ts";
+import { TOPIC_PRESETS, topicOf } from "../mtp/presets.ts";
 import { seedRoles } from "../objects/controller-trust.ts";
 
-/** Topic where controllers reach an agent whose configuration names none. */
-export function defaultTopic(endpointId: string): string {
-  return `usp/v1/agent/${endpointId}`;
-}
+/** Where an agent listens whose configuration names no topic, and where a controller is thought to: as `ctl` has it. */
+const AGENT_TOPIC = TOPIC_PRESETS.spin.agent;
+const CONTROLLER_TOPIC = TOPIC_PRESETS.spin.controller;
 
 export function seed(tree: Tree, config: Config, endpointId: string): void {
   const transaction = new Transaction(tree);
@@ -47,7 +47,7 @@ function seedMqtt(transaction: Transaction, mqtt: MqttConfig, endpointId: string
     ClientID: mqtt.client_id,
     Username: mqtt.username,
   });
-  const topic = mqtt.topic === "" ? defaultTopic(endpointId) : mqtt.topic;
+  const topic = mqtt.topic === "" ? topicOf(AGENT_TOPIC, { eid: endpointId }) : mqtt.topic;
   const mtp = add(transaction, "Device.LocalAgent.", "Device.LocalAgent.MTP.", { Enable: "true", Protocol: "MQTT" });
   const settings = mustBe(tree.at(`${mtp.path}MQTT.`));
   transaction.set(settings, "Reference", client.path.slice(0, -1));
@@ -76,7 +76,9 @@ function seedController(
     settings({ Enable: "true", Protocol: "MQTT", Order: "1" }),
   ).node;
   const topic = mustBe(tree.at(`${route.path}MQTT.`));
-  transaction.set(topic, "Topic", controller.topic);
+  const named =
+    controller.topic === "" ? topicOf(CONTROLLER_TOPIC, { ceid: controller.endpoint_id }) : controller.topic;
+  transaction.set(topic, "Topic", named);
   transaction.set(topic, "AgentMTPReference", mtp);
 }
 

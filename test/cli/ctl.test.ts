@@ -514,7 +514,6 @@ async function run(args: string[], more: { env?: { [name: string]: string }; sig
     err: (text) => void (err += text),
     env: more.env ?? {},
     signal: more.signal ?? new AbortController().signal,
-    isTerminal: false,
     now: () => NOW,
   });
   return { code, out, err };

@@ -1,5 +1,5 @@
 import { printJson } from "../../src/cli/json.ts";
-import { ago, amount, countText, escapeText, parseDuration, table } from "../../src/cli/text.ts";
+import { ago, amount, countText, escapeText, fit, parseDuration, table } from "../../src/cli/text.ts";
 
 const EVIL = "a\u001b[2J\u009b31m\u202eb\u{e0041}\n";
 
@@ -75,4 +75,8 @@ test("times are told in the greatest whole unit", () => {
 test("thousands stand apart", () => {
   expect(countText(1_234_567)).toBe("1,234,567");
   expect(countText(12)).toBe("12");
+});
+
+test("a picture fits the screen", () => {
+  expect(fit("abcdef\n😀😀😀  x\nghi\njkl", { columns: 4, rows: 4 })).toBe("abcd\n😀😀😀\nghi");
 });
