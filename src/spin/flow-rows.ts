@@ -3,7 +3,7 @@
  * flows.ts, reading in query.ts.
  */
 import type { FlowColumns } from "./observation.ts";
-import { finish, grown, hashWords, mix, WordIndex } from "./word-index.ts";
+import { finish, hashWords, mix, WordIndex } from "./word-index.ts";
 
 export const FlowState = { Free: 0, Live: 1, Ended: 2 } as const;
 
@@ -30,39 +30,60 @@ export class FlowRows {
   used = 0;
   nextSerial = 1;
 
-  state = new Uint8Array(0);
-  source = new Uint8Array(0);
-  protocol = new Uint8Array(0);
-  flags = new Uint8Array(0);
-  direction = new Uint8Array(0);
+  readonly state: Uint8Array;
+  readonly source: Uint8Array;
+  readonly protocol: Uint8Array;
+  readonly flags: Uint8Array;
+  readonly direction: Uint8Array;
   /** Slot of the device; -1: not known yet. */
-  device = new Int16Array(0);
+  readonly device: Int16Array;
   /** Slot of the other device of a flow inside the home; -1: none. */
-  peerDevice = new Int16Array(0);
-  id = new Float64Array(0);
-  addresses = new Uint32Array(0);
+  readonly peerDevice: Int16Array;
+  readonly id: Float64Array;
+  readonly addresses: Uint32Array;
   /** Source and destination port, original and reply. */
-  ports = new Uint16Array(0);
+  readonly ports: Uint16Array;
   /** The newest reading: packets, bytes, reply packets, reply bytes. */
-  last = new Float64Array(0);
+  readonly last: Float64Array;
   /** How much of it has been credited to the device. */
-  credited = new Float64Array(0);
-  start = new Float64Array(0);
+  readonly credited: Float64Array;
+  readonly start: Float64Array;
   /** Time of the newest observation; of an ended flow, its end. */
-  seen = new Float64Array(0);
+  readonly seen: Float64Array;
   /** Identifies the flow for ever; grows with each new one. */
-  serial = new Float64Array(0);
+  readonly serial: Float64Array;
   /** Row and serial in Destinations: the serial tells whether the row is still that destination's. */
-  destination = new Int32Array(0);
-  destinationSerial = new Float64Array(0);
-  hash = new Uint32Array(0);
+  readonly destination: Int32Array;
+  readonly destinationSerial: Float64Array;
+  readonly hash: Uint32Array;
   /** Next free row; or the neighbours in the list of ended rows. */
-  next = new Int32Array(0);
-  previous = new Int32Array(0);
+  readonly next: Int32Array;
+  readonly previous: Int32Array;
   domain: string[] = [];
 
   constructor(limit: number) {
     this.limit = limit;
+    // All rows there may ever be: memory that nobody writes to costs nothing, and growing would leave copies behind.
+    this.state = new Uint8Array(limit);
+    this.source = new Uint8Array(limit);
+    this.protocol = new Uint8Array(limit);
+    this.flags = new Uint8Array(limit);
+    this.direction = new Uint8Array(limit);
+    this.device = new Int16Array(limit);
+    this.peerDevice = new Int16Array(limit);
+    this.id = new Float64Array(limit);
+    this.addresses = new Uint32Array(limit * 16);
+    this.ports = new Uint16Array(limit * 4);
+    this.last = new Float64Array(limit * 4);
+    this.credited = new Float64Array(limit * 4);
+    this.start = new Float64Array(limit);
+    this.seen = new Float64Array(limit);
+    this.serial = new Float64Array(limit);
+    this.destination = new Int32Array(limit);
+    this.destinationSerial = new Float64Array(limit);
+    this.hash = new Uint32Array(limit);
+    this.next = new Int32Array(limit);
+    this.previous = new Int32Array(limit);
   }
 
   /** The row of a flow; -1: none. */
@@ -134,31 +155,11 @@ export class FlowRows {
     return true;
   }
 
-  /** By a quarter at a time: what is not used yet stays small. */
+  /** Puts rows never used on the free list, a quarter more at a time: whoever walks the rows walks no more than these. */
   #grow(): boolean {
     const from = this.capacity;
     const to = Math.min(this.limit, from === 0 ? FIRST_ROWS : from + Math.max(FIRST_ROWS, from >> 2));
     if (to <= from) return false;
-    this.state = grown(this.state, new Uint8Array(to));
-    this.source = grown(this.source, new Uint8Array(to));
-    this.protocol = grown(this.protocol, new Uint8Array(to));
-    this.flags = grown(this.flags, new Uint8Array(to));
-    this.direction = grown(this.direction, new Uint8Array(to));
-    this.device = grown(this.device, new Int16Array(to));
-    this.peerDevice = grown(this.peerDevice, new Int16Array(to));
-    this.id = grown(this.id, new Float64Array(to));
-    this.addresses = grown(this.addresses, new Uint32Array(to * 16));
-    this.ports = grown(this.ports, new Uint16Array(to * 4));
-    this.last = grown(this.last, new Float64Array(to * 4));
-    this.credited = grown(this.credited, new Float64Array(to * 4));
-    this.start = grown(this.start, new Float64Array(to));
-    this.seen = grown(this.seen, new Float64Array(to));
-    this.serial = grown(this.serial, new Float64Array(to));
-    this.destination = grown(this.destination, new Int32Array(to));
-    this.destinationSerial = grown(this.destinationSerial, new Float64Array(to));
-    this.hash = grown(this.hash, new Uint32Array(to));
-    this.next = grown(this.next, new Int32Array(to));
-    this.previous = grown(this.previous, new Int32Array(to));
     for (let row = from; row < to; row++) {
       this.next[row] = row + 1 < to ? row + 1 : -1;
       this.domain.push("");
