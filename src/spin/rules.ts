@@ -30,7 +30,7 @@ export interface RuleHits {
   readonly lastHit: number;
 }
 
-/** Equal for two rules of which the second Add is refused (7025). The order of a list's members does not matter. */
+/** Equal for two rules that say the same. The order of a list's members does not matter. */
 export function functionalKey(rule: Rule): string {
   const { macs, destinations, ports } = allTexts(rule);
   return JSON.stringify([
@@ -71,7 +71,6 @@ interface Row {
 export class RuleBook {
   readonly #options: RuleBookOptions;
   readonly #rows = new Map<number, Row>();
-  readonly #byKey = new Map<string, Set<number>>();
   readonly #changedAt = new Map<number, number>();
   readonly #listeners = new Set<() => void>();
   #version = 0;
@@ -110,15 +109,11 @@ export class RuleBook {
     const existing = this.#rows.get(rule.id);
     const key = functionalKey(rule);
     const sameEffect = existing !== undefined && existing.key === key && hasSameEffect(existing.rule, rule);
-    if (existing) this.#forgetKey(existing);
     const row = existing ?? { rule, key, packets: 0, bytes: 0, lastHit: 0, seenPackets: 0, seenBytes: 0 };
     row.rule = rule;
     row.key = key;
     if (hits) Object.assign(row, { packets: hits.packets, bytes: hits.bytes, lastHit: hits.lastHit });
     this.#rows.set(rule.id, row);
-    const sameKey = this.#byKey.get(key);
-    if (sameKey) sameKey.add(rule.id);
-    else this.#byKey.set(key, new Set([rule.id]));
     if (!sameEffect) this.#changed(rule.id);
   }
 
@@ -127,7 +122,6 @@ export class RuleBook {
     const row = this.#rows.get(id);
     if (!row) return false;
     this.#rows.delete(id);
-    this.#forgetKey(row);
     this.#changed(id);
     this.#changedAt.delete(id);
     return true;
@@ -140,12 +134,6 @@ export class RuleBook {
   /** All rules in the order of their ids. */
   list(): Rule[] {
     return [...this.#rows.values()].map((row) => row.rule).sort((a, b) => a.id - b.id);
-  }
-
-  /** The id of another rule with the same functional key, if one exists: the lowest. */
-  duplicateOf(rule: Rule): number | undefined {
-    const others = [...(this.#byKey.get(functionalKey(rule)) ?? [])].filter((id) => id !== rule.id);
-    return others.length === 0 ? undefined : Math.min(...others);
   }
 
   /** All rules in force, resolved by tier. */
@@ -244,12 +232,6 @@ export class RuleBook {
     const by = overruled(this.policy());
     this.#overruled = { version: this.#version, at: now, by };
     return by;
-  }
-
-  #forgetKey(row: Row): void {
-    const sameKey = this.#byKey.get(row.key);
-    sameKey?.delete(row.rule.id);
-    if (sameKey?.size === 0) this.#byKey.delete(row.key);
   }
 
   #changed(id: number | undefined): void {

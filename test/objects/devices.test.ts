@@ -13,6 +13,7 @@ import {
   ROOT,
   rule,
   run,
+  slowStore,
   told,
   tryDelete,
   trySet,
@@ -170,8 +171,20 @@ describe("forgetting a device", () => {
   });
 });
 
+test("a device that was forgotten is forgotten on disk when the Delete is answered", async () => {
+  await gateway.stop();
+  gateway = await Gateway.start({ store: slowStore() });
+  gateway.withDevices();
+  await gateway.spin.save();
+  await tryDelete(gateway.as("Operator"), gateway.device(PHONE));
+  gateway = await gateway.crash();
+  expect(await value(gateway.as("Operator"), `${ROOT}DeviceNumberOfEntries`)).toBe("1");
+});
+
 describe("a device's Name", () => {
   test("is on disk when the Set is answered", async () => {
+    await gateway.stop();
+    gateway = await Gateway.start({ store: slowStore() });
     gateway.withDevices();
     const path = gateway.device(PHONE);
     expect((await trySet(gateway.as("Operator"), path, { Name: "Büro, 1. Stock" })).code).toBe(0);

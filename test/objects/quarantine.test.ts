@@ -170,6 +170,11 @@ describe("with NewDevicePolicy Quarantine", () => {
     expect(Number(await value(operator, `${ROOT}DeviceNumberOfEntries`))).toBe(255);
     expect(Number(await value(operator, `${ROOT}RuleNumberOfEntries`))).toBeLessThanOrEqual(254);
     expect([blocked(PHONE), blocked(STRANGER)]).toEqual([false, true]);
+    // And there is still room for a device that comes now.
+    gateway.home.neighbour(7, "192.0.2.17");
+    await gateway.settled();
+    expect(blocked("02:00:00:00:00:07")).toBe(true);
+    expect(gateway.device("02:00:00:00:00:07")).toBeDefined();
     await settle();
     expect((await trySet(operator, gateway.device(PHONE), { Name: "still here" })).code).toBe(0);
   });

@@ -554,7 +554,7 @@ describe("RuleHash", () => {
     await subscribe(operator, "ValueChange", `${ROOT}Summary.RuleHash`);
     const path = await rule(operator, {
       MACAddressList: PHONE,
-      DestinationList: "*",
+      DestinationList: "198.51.100.7",
       ExpiryDate: "2026-01-01T00:00:10Z",
     });
     await until(() => operator.notifies.length === 1, "the hash of a new rule");

@@ -321,6 +321,20 @@ class DoorPeer extends Peer {
   }
 }
 
+/** A store whose disk takes its time: what was asked for is there when the promise says so, and not before. */
+export function slowStore(ms = 40): Store {
+  const disk = memoryStore();
+  return {
+    ...disk,
+    save: async (name, document) => {
+      const held: unknown = typeof document === "function" ? (document as () => unknown)() : document;
+      const text = JSON.stringify(held) as string | undefined;
+      await quiet(ms);
+      await disk.save(name, text === undefined ? undefined : JSON.parse(text));
+    },
+  };
+}
+
 const quiet = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 /** Values by name of the one object that the path names. */
