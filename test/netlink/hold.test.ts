@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { RequestKind, words } from "../../src/netlink/frames.ts";
+import { encodeFrame, RequestKind, words } from "../../src/netlink/frames.ts";
 import { u32le } from "../../src/netlink/messages.ts";
 import { exec } from "../support/namespace.ts";
 import { describeUnless } from "../support/needs.ts";
@@ -219,12 +219,7 @@ describeUnless(holdMissing(), "DNS answers that wait", () => {
     const lonely = spawn("ip", ["netns", "exec", bench.namespace, buildHelper()], {
       stdio: ["pipe", "pipe", "ignore"],
     });
-    const frame = Buffer.alloc(12 + 16);
-    frame.writeUInt32LE(16, 0);
-    frame.writeUInt32LE(1, 4);
-    frame.writeUInt32LE(RequestKind.Hold, 8);
-    names("lo").copy(frame, 12);
-    lonely.stdin.write(frame);
+    lonely.stdin.write(encodeFrame(RequestKind.Hold, 1, names("lo")));
     await until("the rule stands", async () => (await tables()).includes("spin_usp_hold"));
     lonely.kill("SIGKILL");
     await exited(lonely);
@@ -253,6 +248,19 @@ describeUnless(holdMissing(), "DNS answers that wait", () => {
     second.stop();
     expect(await asker.ask("udp 1")).toMatchObject({ came: 1 });
     first.stop();
+  });
+
+  test("are not held when somebody else has the queue, and the helper says so", async () => {
+    const { stop } = await hold({ release: true });
+    const other = spawn("ip", ["netns", "exec", bench.namespace, buildHelper()], { stdio: ["pipe", "pipe", "ignore"] });
+    let said = "";
+    other.stdout.on("data", (chunk: Buffer) => (said += chunk.toString("latin1")));
+    other.stdin.write(encodeFrame(RequestKind.Hold, 1, names("lo")));
+    await until("it is refused", () => said.includes("queue"));
+    other.stdin.end();
+    await exited(other);
+    expect(await asker.ask("udp 1")).toMatchObject({ came: 1 });
+    stop();
   });
 
   test("are untouched on other interfaces, and from other ports", async () => {
