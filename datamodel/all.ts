@@ -3,6 +3,6 @@ import * as device from "./device.ts";
 import type { ObjectSchema } from "./schema.ts";
 import { spinObjects } from "./spin.ts";
 
-export const standardObjects: readonly ObjectSchema[] = Object.values(device) as unknown as readonly ObjectSchema[];
-export const vendorObjects: readonly ObjectSchema[] = spinObjects as unknown as readonly ObjectSchema[];
+export const standardObjects: readonly ObjectSchema[] = Object.values(device);
+export const vendorObjects: readonly ObjectSchema[] = spinObjects;
 export const allObjects: readonly ObjectSchema[] = [...standardObjects, ...vendorObjects];

@@ -57,6 +57,7 @@ export function describe(cause: unknown): string {
 }
 
 function escapeControls(text: string): string {
-  // eslint-disable-next-line no-control-regex
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (c) => (c === "\n" ? " | " : `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`));
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (c) =>
+    c === "\n" ? " | " : `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`,
+  );
 }
