@@ -42,11 +42,13 @@ export interface Element {
   readonly expires: number;
 }
 
-/** What the kernel says of an element. */
-export interface CountedElement extends Element {
+export interface Count {
   readonly packets: number;
   readonly bytes: number;
 }
+
+/** What the kernel says of an element. */
+export interface CountedElement extends Element, Count {}
 
 export const MAPS: ReadonlyMap<string, MapSchema> = schemas();
 
@@ -91,22 +93,57 @@ export function setElements({ map, from, to, value, expires }: Element, now: num
   return [{ ...rest, key }];
 }
 
-/** Reads what netlink dumped of a map. */
-export function fromSetElements(map: string, dumped: readonly SetElement[], now: number): CountedElement[] {
+/** Elements of one map by their keys' bytes, as they were read last: most of a big map is the same each time. */
+export interface LastRead {
+  byKey: ReadonlyMap<string, CountedElement>;
+}
+
+/** Reads what netlink dumped of a map. `last` becomes what was read. */
+export function fromSetElements(
+  map: string,
+  dumped: readonly SetElement[],
+  now: number,
+  last: LastRead = { byKey: new Map() },
+): CountedElement[] {
   const { fields, form } = schemaOf(map);
-  const read = (from: Uint8Array, to: Uint8Array, source: SetElement): CountedElement => ({
-    ...element(map, fieldValues(fields, from, form), valueText(source), {
-      to: fieldValues(fields, to, form),
-      expires: source.expires === undefined ? Infinity : now + source.expires,
-    }),
-    packets: source.packets ?? 0,
-    bytes: source.bytes ?? 0,
-  });
+  const fresh = new Map<string, CountedElement>();
+  const read = (from: Uint8Array, to: Uint8Array, source: SetElement): CountedElement => {
+    const key = bytesText(from) + bytesText(to);
+    const { packets = 0, bytes = 0 } = source;
+    const expires = source.expires === undefined ? Infinity : now + source.expires;
+    const value = valueText(source);
+    const known = last.byKey.get(key);
+    let one: CountedElement;
+    if (!known)
+      one = {
+        ...element(map, fieldValues(fields, from, form), value, { to: fieldValues(fields, to, form), expires }),
+        packets,
+        bytes,
+      };
+    else if (known.packets === packets && known.bytes === bytes && known.value === value && known.expires === expires)
+      one = known;
+    else one = { id: known.id, map, from: known.from, to: known.to, value, expires, packets, bytes };
+    fresh.set(key, one);
+    return one;
+  };
+  const elements = readAll(dumped, form, read);
+  last.byKey = fresh;
+  return elements;
+}
+
+function readAll(
+  dumped: readonly SetElement[],
+  form: MapSchema["form"],
+  read: (from: Uint8Array, to: Uint8Array, source: SetElement) => CountedElement,
+): CountedElement[] {
   if (form !== "tree") return dumped.map((source) => read(source.key, source.keyEnd ?? source.key, source));
-  // Starts and ends come in the order of the tree; an end and the next start may have one key.
-  const sorted = [...dumped].sort(
-    (a, b) => Buffer.compare(a.key, b.key) || Number(b.intervalEnd ?? false) - Number(a.intervalEnd ?? false),
-  );
+  // Starts and ends come in the order of the tree, one way or the other; an end and the next start may have one key.
+  const order = (a: SetElement, b: SetElement) =>
+    Buffer.compare(a.key, b.key) || Number(b.intervalEnd ?? false) - Number(a.intervalEnd ?? false);
+  const sorted = [...dumped];
+  const [first, second] = sorted;
+  if (first && second && order(first, second) > 0) sorted.reverse();
+  sorted.sort(order);
   const elements: CountedElement[] = [];
   for (const [i, source] of sorted.entries()) {
     if (source.intervalEnd) continue;
@@ -115,6 +152,20 @@ export function fromSetElements(map: string, dumped: readonly SetElement[], now:
     elements.push(read(source.key, last, source));
   }
   return elements;
+}
+
+/** The map and the bytes of the (first) key: what an element and what netlink tells of its deletion have in common. */
+export function elementKey({ map, from }: Pick<Element, "map" | "from">): string {
+  const { fields, form } = schemaOf(map);
+  return `${map} ${bytesText(keyBytes(fields, from, form))}`;
+}
+
+export function deletedKey(set: string, { key }: SetElement): string {
+  return `${set} ${bytesText(key)}`;
+}
+
+function bytesText(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
 }
 
 /** Reads an element of a map in nft's JSON (`nft -jn list …`); `undefined` if it is not one. */

@@ -7,6 +7,12 @@ import type { FlowFilter } from "./transport.ts";
 /** The entry's addresses: 16 words (source, destination, reply's source, reply's destination), and the original's ports. */
 export type FlowTest = (addresses: Uint32Array, protocol: number, ports: ArrayLike<number>) => boolean;
 
+/** Whether any of the filters means the entry. */
+export function anyFlowTest(filters: readonly FlowFilter[]): FlowTest {
+  const tests = filters.map(flowTest);
+  return (addresses, protocol, ports) => tests.some((test) => test(addresses, protocol, ports));
+}
+
 /**
  * Whether the filter means the entry. It was begun by the device (source of the original, destination as it asked), or by
  * the peer (source of the reply is the device, source of the original the peer).

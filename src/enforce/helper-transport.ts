@@ -1,21 +1,27 @@
 /** The kernel by way of the helper: netlink transactions of tens of microseconds, whatever the maps hold. */
-import { parsePrefix } from "../lib/address.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { FRAME_LIMIT, RequestKind, words } from "../netlink/frames.ts";
-import type { NetfilterHelper } from "../netlink/helper.ts";
+import type { MessagesHandler, NetfilterHelper } from "../netlink/helper.ts";
 import { Subsystem, eachMessage, u32le } from "../netlink/messages.ts";
 import { NetlinkError } from "../netlink/netlink-error.ts";
-import { addElements, deleteElements } from "../netlink/nftables-messages.ts";
-import type { SetElement } from "../netlink/nftables-messages.ts";
-import { TABLE, fromSetElements, setElements } from "./elements.ts";
-import type { CountedElement, Element } from "./elements.ts";
-import { flowTest } from "./flow-filter.ts";
+import { addElements, deleteElements, eachDeleted } from "../netlink/nftables-messages.ts";
+import type { SetElement, SetReference } from "../netlink/nftables-messages.ts";
+import { COUNTED_MAPS, TABLE, deletedKey, elementKey, fromSetElements, setElements } from "./elements.ts";
+import type { Count, CountedElement, Element, LastRead } from "./elements.ts";
+import { anyFlowTest } from "./flow-filter.ts";
 import type { FlowFilter, ForeignChange, HoldHandlers, Transport } from "./transport.ts";
 
 const ENOENT = 2;
+const EBUSY = 16;
+const BUSY_ATTEMPTS = 6;
+const BUSY_PAUSE_MS = 20;
+const COUNTED: ReadonlySet<string> = new Set(COUNTED_MAPS);
 /** linux/netfilter/nf_tables.h: messages about elements; all others are about what holds them. */
 const NFT_MSG_ELEMENTS = [12, 13, 14, 15];
 /** linux/if.h */
 const INTERFACE_NAME_BYTES = 16;
+/** The kernel's answers wait in a socket's buffer until all of them are there. */
+const TOLD_REMOVALS = 1000;
 const TRANSACTION_BYTES = FRAME_LIMIT - 4096;
 
 export class HelperTransport implements Transport {
@@ -23,9 +29,15 @@ export class HelperTransport implements Transport {
   readonly deletionLimit = Infinity;
   readonly mapsPerRead = 1;
   readonly #helper: NetfilterHelper;
+  readonly #lastReads = new Map<string, LastRead>();
+  #tells = true;
 
   constructor(helper: NetfilterHelper) {
     this.#helper = helper;
+  }
+
+  get toldRemovals(): number {
+    return this.#tells ? TOLD_REMOVALS : 0;
   }
 
   async load(elements: readonly Element[], now: number): Promise<void> {
@@ -33,12 +45,26 @@ export class HelperTransport implements Transport {
     await this.change([], elements, now);
   }
 
-  async change(removed: readonly Element[], added: readonly Element[], now: number): Promise<void> {
+  async change(
+    removed: readonly Element[],
+    added: readonly Element[],
+    now: number,
+  ): Promise<ReadonlyMap<string, Count>> {
+    const counted = removed.length <= this.toldRemovals ? removed.filter(isCounted) : [];
+    const deletedBy = new Map(counted.map((element) => [elementKey(element), element]));
+    const told = new Map<string, Count>();
+    const onEcho: MessagesHandler = (bytes, start, end) =>
+      eachDeleted(bytes, start, end, (set, deleted) => {
+        const element = deleted.intervalEnd ? undefined : deletedBy.get(deletedKey(set, deleted));
+        if (element) told.set(element.id, { packets: deleted.packets ?? 0, bytes: deleted.bytes ?? 0 });
+      });
+    const remove = (set: SetReference, elements: readonly SetElement[]) =>
+      deleteElements(set, elements, counted.length > 0);
     const timed = removed.filter((element) => element.expires !== Infinity);
     // What frees, then what blocks: an interval may take the place of others.
     const all = [
       ...messages(timed, addElements, now),
-      ...messages(removed, deleteElements, now),
+      ...messages(removed, remove, now),
       ...messages(added, addElements, now),
     ];
     // One transaction is one frame. Only tens of thousands of elements at once are more than that.
@@ -46,14 +72,17 @@ export class HelperTransport implements Transport {
     let size = 0;
     for (const message of all) {
       if (size + message.length > TRANSACTION_BYTES) {
-        await this.#helper.transact(part);
+        await this.#helper.transact(part, onEcho);
         part = [];
         size = 0;
       }
       part.push(message);
       size += message.length;
     }
-    await this.#helper.transact(part);
+    await this.#helper.transact(part, onEcho);
+    // A kernel that does not tell: from now on counters are read before they go.
+    if (told.size < counted.length) this.#tells = false;
+    return told;
   }
 
   async read(maps: readonly string[], now: number): Promise<Map<string, CountedElement[]> | undefined> {
@@ -61,7 +90,7 @@ export class HelperTransport implements Transport {
     for (const map of maps) {
       try {
         const dumped = await this.#helper.dumpSet({ family: "inet", table: TABLE, set: map });
-        found.set(map, fromSetElements(map, dumped, now));
+        found.set(map, fromSetElements(map, dumped, now, this.#lastRead(map)));
       } catch (error) {
         if (error instanceof NetlinkError && error.errno === ENOENT) return undefined;
         throw error;
@@ -70,8 +99,24 @@ export class HelperTransport implements Transport {
     return found;
   }
 
-  async cut(filter: FlowFilter): Promise<void> {
-    await this.#helper.deleteConntrackMatching(flowTest(filter));
+  #lastRead(map: string): LastRead {
+    let last = this.#lastReads.get(map);
+    if (!last) this.#lastReads.set(map, (last = { byKey: new Map() }));
+    return last;
+  }
+
+  async cut(filters: readonly FlowFilter[]): Promise<void> {
+    const test = anyFlowTest(filters);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#helper.deleteConntrackMatching(test);
+        return;
+      } catch (error) {
+        // The helper reads a few tables at a time.
+        if (!(error instanceof NetlinkError) || error.errno !== EBUSY || attempt === BUSY_ATTEMPTS) throw error;
+        await sleep(BUSY_PAUSE_MS * attempt);
+      }
+    }
   }
 
   holdAnswers(interfaces: readonly string[], handlers: HoldHandlers): () => void {
@@ -116,9 +161,13 @@ export class HelperTransport implements Transport {
   }
 }
 
+function isCounted({ map }: Element): boolean {
+  return COUNTED.has(map);
+}
+
 function messages(
   elements: readonly Element[],
-  make: (set: { family: "inet"; table: string; set: string }, elements: readonly SetElement[]) => Uint8Array[],
+  make: (set: SetReference, elements: readonly SetElement[]) => Uint8Array[],
   now: number,
 ): Uint8Array[] {
   const byMap = new Map<string, SetElement[]>();

@@ -11,7 +11,7 @@ import type { Decision, PolicyPacket } from "../spin/policy-tables.ts";
 import { isNameAddress } from "../spin/policy.ts";
 import type { AddressDelta, ApplyReport, Enforcer, Hits, HomeNetwork, Policy } from "../spin/ruleset.ts";
 import { addCount } from "./ledger.ts";
-import type { Count } from "./ledger.ts";
+import type { Tally } from "./ledger.ts";
 import { LostSignal } from "./lost-signal.ts";
 
 /** A packet of a home device, in either direction. `port` is the peer's. */
@@ -34,8 +34,8 @@ export class Judge implements Enforcer {
   readonly #tables = new PolicyTables();
   readonly #options: JudgeOptions;
   readonly #lost = new LostSignal();
-  readonly #rules = new Map<number, Count>();
-  readonly #devices = new Map<number, Count>();
+  readonly #rules = new Map<number, Tally>();
+  readonly #devices = new Map<number, Tally>();
   #network: HomeNetwork | undefined;
   #gateway = new Set<string>();
   #generation = 0;
@@ -136,7 +136,7 @@ function isMulticast(text: string): boolean {
   return text.startsWith("ff") || text === "255.255.255.255" || /^2(2[4-9]|3\d)\./.test(text);
 }
 
-function snapshot(counts: ReadonlyMap<number, Count>) {
+function snapshot(counts: ReadonlyMap<number, Tally>) {
   return new Map([...counts].map(([key, { packets, bytes }]) => [key, { packets, bytes }]));
 }
 

@@ -2,7 +2,7 @@
  * What we want in the kernel's maps, what we know to be there, the difference, and what the counters said: the books of
  * the kernel backend, without any I/O. Element counters become rules' hits here: a counter that fell was begun anew.
  */
-import type { CountedElement, Element } from "./elements.ts";
+import type { Count, CountedElement, Element } from "./elements.ts";
 
 interface Wanted {
   readonly element: Element;
@@ -19,18 +19,22 @@ interface Known {
   rules: readonly number[];
   /** Found in the kernel, not put there by us since we run. */
   found: boolean;
+  /** The last reading that saw it. */
+  reading: number;
 }
 
 export interface Plan {
   readonly removed: readonly Element[];
   readonly added: readonly Element[];
+  /** Elements that stay, but count for other rules from now on. */
+  readonly reowned: readonly Element[];
   /** Maps to be read before, because counters would be lost or change owner. */
   readonly harvest: ReadonlySet<string>;
   /** Maps of which all is removed, and what stays added again. */
   readonly emptied: ReadonlySet<string>;
 }
 
-export interface Count {
+export interface Tally {
   packets: number;
   bytes: number;
 }
@@ -53,10 +57,11 @@ export class Ledger {
   readonly #known = new Map<string, Map<string, Known>>();
   readonly #dirty = new Set<string>();
   readonly #kept = new Set<string>();
-  readonly #rules = new Map<number, Count>();
+  readonly #rules = new Map<number, Tally>();
+  #reading = 0;
 
   /** Monotone hits by rule. */
-  get hits(): ReadonlyMap<number, Readonly<Count>> {
+  get hits(): ReadonlyMap<number, Count> {
     return this.#rules;
   }
 
@@ -64,6 +69,11 @@ export class Ledger {
     let count = 0;
     for (const elements of this.#known.values()) count += elements.size;
     return count;
+  }
+
+  /** How many elements a map holds, as far as we know. */
+  sizeOf(map: string): number {
+    return this.#known.get(map)?.size ?? 0;
   }
 
   /** Maps that hold something, as far as we know. */
@@ -133,13 +143,21 @@ export class Ledger {
     for (const element of elements) {
       const old = before.get(element.map)?.get(element.id);
       const rules = this.#wanted.get(element.id)?.rules ?? old?.rules ?? [];
-      this.#mapOf(element).set(element.id, { element, packets: 0, bytes: 0, rules, found: old?.found ?? false });
+      this.#mapOf(element).set(element.id, {
+        element,
+        packets: 0,
+        bytes: 0,
+        rules,
+        found: old?.found ?? false,
+        reading: 0,
+      });
     }
   }
 
   plan({ now, refreshInPlace, mayRemove, keptFor }: PlanOptions): Plan {
     const removed: Element[] = [];
     const added: Element[] = [];
+    const reowned: Element[] = [];
     const harvest = new Set<string>();
     for (const id of this.#dirty) {
       const wanted = this.#wanted.get(id);
@@ -173,10 +191,12 @@ export class Ledger {
         if (known.rules.length > 0) harvest.add(element.map);
       } else if (!isSameTime) added.push(element);
       else if (!isSameList(rules, known.rules)) {
-        if (known.rules.length > 0) harvest.add(element.map);
+        if (known.rules.length === 0) continue;
+        harvest.add(element.map);
+        reowned.push(element);
       }
     }
-    return { removed, added, harvest, emptied: new Set() };
+    return { removed, added, reowned, harvest, emptied: new Set() };
   }
 
   /**
@@ -198,7 +218,25 @@ export class Ledger {
         if (!going.has(id) && !coming.has(id) && element.expires > now) added.push(element);
       }
     for (const element of coming.values()) if (emptied.has(element.map)) added.push(element);
-    return { removed, added, harvest: plan.harvest, emptied };
+    return { ...plan, removed, added, emptied };
+  }
+
+  /**
+   * The same plan for a transport that tells what removed elements had counted: nothing is read before; what comes to
+   * count for other rules is made anew. `undefined` where it would tell more than `limit`.
+   */
+  told(plan: Plan, limit: number): Plan | undefined {
+    const { removed, added, reowned } = plan;
+    if (removed.length + reowned.length > limit) return undefined;
+    return { ...plan, removed: [...removed, ...reowned], added: [...added, ...reowned], harvest: new Set() };
+  }
+
+  /** What removed elements had counted at their end. Before `done`. */
+  credit(told: ReadonlyMap<string, Count>): void {
+    for (const [id, count] of told) {
+      const known = this.#known.get(mapName(id))?.get(id);
+      if (known) this.#credit(known, count);
+    }
   }
 
   /** The kernel has taken the plan. */
@@ -213,7 +251,7 @@ export class Ledger {
       const known = this.#mapOf(element).get(element.id);
       const { rules = [], found = false } = before.get(element.id) ?? {};
       if (known) known.element = element;
-      else this.#mapOf(element).set(element.id, { element, packets: 0, bytes: 0, rules, found });
+      else this.#mapOf(element).set(element.id, { element, packets: 0, bytes: 0, rules, found, reading: 0 });
     }
     for (const id of this.#dirty) {
       const known = this.#known.get(mapName(id))?.get(id);
@@ -236,23 +274,23 @@ export class Ledger {
     let strange = 0;
     for (const [map, elements] of read) {
       const known = this.#known.get(map);
-      const seen = new Set<string>();
+      const reading = ++this.#reading;
       for (const element of elements) {
-        seen.add(element.id);
         const own = known?.get(element.id);
         if (own) {
+          own.reading = reading;
           this.#credit(own, element);
           if (own.element.value !== element.value) this.#dirty.add(element.id);
           own.element = element;
           continue;
         }
         const { packets, bytes } = element;
-        this.#mapOf(element).set(element.id, { element, packets, bytes, rules: [], found: true });
+        this.#mapOf(element).set(element.id, { element, packets, bytes, rules: [], found: true, reading });
         this.#dirty.add(element.id);
         strange++;
       }
-      for (const [id, { element }] of known ?? []) {
-        if (seen.has(id)) continue;
+      for (const [id, { element, reading: seen }] of known ?? []) {
+        if (seen === reading) continue;
         known?.delete(id);
         this.#dirty.add(id);
         if (element.expires > now + SLACK_MS) missing++;
@@ -278,7 +316,7 @@ export class Ledger {
   }
 }
 
-export function addCount<K>(counts: Map<K, Count>, key: K, packets: number, bytes: number): void {
+export function addCount<K>(counts: Map<K, Tally>, key: K, packets: number, bytes: number): void {
   const count = counts.get(key);
   if (!count) {
     counts.set(key, { packets, bytes });

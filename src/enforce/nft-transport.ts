@@ -8,8 +8,8 @@ import { parseAddress } from "../lib/address.ts";
 import { runLines } from "../lib/lines.ts";
 import { Wakeup } from "../lib/wakeup.ts";
 import { TABLE, MAPS, addText, fromJson, keyOnlyText } from "./elements.ts";
-import type { CountedElement, Element } from "./elements.ts";
-import { flowTest } from "./flow-filter.ts";
+import type { Count, CountedElement, Element } from "./elements.ts";
+import { anyFlowTest } from "./flow-filter.ts";
 import type { FlowFilter, ForeignChange, Transport } from "./transport.ts";
 
 export interface NftTransportOptions {
@@ -25,11 +25,14 @@ const OWN_PIDS = 64;
 /** So many pairs are deleted by a process each; more of them by reading the table. */
 const FEW = 8;
 
+const NOTHING_TOLD: ReadonlyMap<string, Count> = new Map();
+
 export class NftTransport implements Transport {
   readonly backend = "nft";
   /** nft compares each deleted interval with all that there are. */
   readonly deletionLimit = 100;
   readonly mapsPerRead = Infinity;
+  readonly toldRemovals = 0;
   readonly #options: NftTransportOptions;
   /** Processes of ours, so that `nft monitor` can tell our changes from others'. */
   readonly #ownPids: (number | undefined)[] = [];
@@ -48,13 +51,14 @@ export class NftTransport implements Transport {
     added: readonly Element[],
     now: number,
     emptied: ReadonlySet<string> = new Set(),
-  ): Promise<void> {
+  ): Promise<ReadonlyMap<string, Count>> {
     const single = emptied.size === 0 ? removed : removed.filter(({ map }) => !emptied.has(map));
     const flushes = [...emptied].map((map) => `flush set inet ${TABLE} ${map}\n`).join("");
     // An element with a timeout may be gone before we delete it: added first, it is there.
     const timed = single.filter((element) => element.expires !== Infinity);
     const text = flushes + addLines(timed, now) + deleteLines(single) + addLines(added, now);
     if (text !== "") await this.#nft(["-f", "-"], text);
+    return NOTHING_TOLD;
   }
 
   async read(maps: readonly string[], now: number): Promise<Map<string, CountedElement[]> | undefined> {
@@ -83,11 +87,17 @@ export class NftTransport implements Transport {
     return found;
   }
 
-  async cut(filter: FlowFilter): Promise<void> {
+  async cut(filters: readonly FlowFilter[]): Promise<void> {
+    const [filter] = filters;
+    if (filters.length === 1 && filter) await this.#cutOne(filter);
+    else await this.#cutListed(filters);
+  }
+
+  async #cutOne(filter: FlowFilter): Promise<void> {
     const { devices, destinations, spared } = filter;
     const few = (devices?.length ?? 1) * (destinations?.length ?? 1) <= FEW;
     // conntrack-tools can't leave entries out: what is allowed would go too, and without a device the gateway's own.
-    if (!few || filter.allows || (devices === undefined && spared.length > 0)) return await this.#cutListed(filter);
+    if (!few || filter.allows || (devices === undefined && spared.length > 0)) return await this.#cutListed([filter]);
     for (const device of devices ?? [undefined])
       for (const destination of destinations ?? [undefined]) {
         const text = device ?? destination;
@@ -117,9 +127,9 @@ export class NftTransport implements Transport {
     }
   }
 
-  /** Reads the whole table and deletes what the filter means, entry by entry. */
-  async #cutListed(filter: FlowFilter): Promise<void> {
-    const means = flowTest(filter);
+  /** Reads the whole table and deletes what the filters mean, entry by entry. */
+  async #cutListed(filters: readonly FlowFilter[]): Promise<void> {
+    const means = anyFlowTest(filters);
     for (const family of ["ipv4", "ipv6"]) {
       const text = await this.#conntrack(["-L", "-f", family]);
       for (const line of text.split("\n")) {

@@ -17,6 +17,7 @@ import type { AddressDelta, ApplyReport, Enforcer, Hits, HomeNetwork, Policy } f
 import { isNameAddress } from "../spin/policy.ts";
 import { AnswerHold } from "./answer-hold.ts";
 import { DroppedSources, SOURCE_SETS } from "./dropped-sources.ts";
+import { Cuts } from "./cuts.ts";
 import { COUNTED_MAPS, DROPPED_SETS, MAPS, element } from "./elements.ts";
 import type { CountedElement, Element } from "./elements.ts";
 import { domainUses, elementsOf, usesOf } from "./expand.ts";
@@ -42,6 +43,10 @@ export interface NftablesOptions {
   readonly refreshInPlace?: boolean;
 }
 
+/** Reading an element takes some 5 µs, here and in the helper together: 1 % of that. */
+const READING_MS_PER_ELEMENT = 0.5;
+/** Read at each harvest. */
+const SMALL_MAP = 500;
 const RESIDENT_PORTS = [22, 80, 443];
 const STATIC_MAPS = /^(lan|management[46]|resident|owner[46]|version) /;
 /** Sets that the packet path fills. */
@@ -61,9 +66,12 @@ export class NftablesEnforcer implements Enforcer {
   readonly #macsToExpand = new Set<number>();
   readonly #useCounts = new Map<string, number>();
   #domainLevels: ReadonlySet<number> = new Set();
+  /** When a map's counters were last read, monotonic. */
+  readonly #countedAt = new Map<string, number>();
   readonly #lost = new LostSignal();
   readonly #sources = new DroppedSources();
   readonly #hold: AnswerHold;
+  readonly #cuts: Cuts;
   /** The last addresses that are on their way to the kernel. */
   #arriving: Promise<void> | undefined;
   readonly #stop = new AbortController();
@@ -83,6 +91,7 @@ export class NftablesEnforcer implements Enforcer {
     this.#options = options;
     this.#transport = options.transport;
     this.#log = options.log;
+    this.#cuts = new Cuts((filters) => this.#transport.cut(filters));
     this.#hold = new AnswerHold({ ...options, arriving: () => this.#arriving });
     if (options.savedFile !== undefined) {
       this.#saved = new SavedElements({
@@ -164,9 +173,8 @@ export class NftablesEnforcer implements Enforcer {
     }
   }
 
-  async hits(): Promise<Hits> {
-    const inUse = new Set(this.#ledger.mapsInUse);
-    const maps = [...COUNTED_MAPS.filter((map) => inUse.has(map)), ...FILLED_SETS];
+  async hits(all = false): Promise<Hits> {
+    const maps = [...this.#countedNow(all), ...FILLED_SETS];
     // What DNS tells goes in between: a device waits for it.
     const { mapsPerRead } = this.#transport;
     for (let next = 0; next < maps.length; next += mapsPerRead)
@@ -176,6 +184,20 @@ export class NftablesEnforcer implements Enforcer {
       const { note: domainNote } = this.#hold;
       const sources = this.#sources.take();
       return { rules: copy(this.#ledger.hits), devices: copy(this.#owners.dropped), sources, domainNote };
+    });
+  }
+
+  /** Counted maps that are to be read: the bigger one is, the more seldom, so that reading costs the same at all sizes. */
+  #countedNow(all: boolean): string[] {
+    const inUse = new Set(this.#ledger.mapsInUse);
+    const at = this.#options.clock.monotonic();
+    return COUNTED_MAPS.filter((map) => {
+      if (!inUse.has(map)) return false;
+      const size = this.#ledger.sizeOf(map);
+      const due = (this.#countedAt.get(map) ?? -Infinity) + size * READING_MS_PER_ELEMENT;
+      if (!all && size > SMALL_MAP && at < due) return false;
+      this.#countedAt.set(map, at);
+      return true;
     });
   }
 
@@ -195,7 +217,7 @@ export class NftablesEnforcer implements Enforcer {
   async cut(devices: readonly number[], destinations: readonly Prefix[]): Promise<void> {
     const addresses = devices.flatMap((mac) => this.#owners.textsOf(mac));
     if (devices.length > 0 && addresses.length === 0) return;
-    await this.#transport.cut({
+    await this.#cuts.add({
       devices: devices.length > 0 ? addresses : undefined,
       destinations: destinations.length > 0 ? destinations.map(printPrefix) : undefined,
       spared: this.#network?.gatewayAddresses ?? [],
@@ -330,6 +352,7 @@ export class NftablesEnforcer implements Enforcer {
     for (let attempt = 1; ; attempt++) {
       const options = this.#planOptions();
       let plan = this.#ledger.plan(options);
+      plan = (plan.harvest.size > 0 && this.#ledger.told(plan, this.#transport.toldRemovals)) || plan;
       if (plan.harvest.size > 0) {
         const read = await this.#transport.read([...plan.harvest], options.now);
         if (!read) return await this.#reload();
@@ -339,7 +362,7 @@ export class NftablesEnforcer implements Enforcer {
       if (plan.removed.length + plan.added.length === 0) return this.#ledger.done(plan, options.now);
       plan = this.#ledger.emptying(plan, this.#transport.deletionLimit, options.now);
       try {
-        await this.#transport.change(plan.removed, plan.added, options.now, plan.emptied);
+        this.#ledger.credit(await this.#transport.change(plan.removed, plan.added, options.now, plan.emptied));
         this.#ledger.done(plan, options.now);
         this.#lastError = "";
         return;
@@ -359,7 +382,7 @@ export class NftablesEnforcer implements Enforcer {
   async #isolate(): Promise<void> {
     const options = this.#planOptions();
     const plan = this.#ledger.emptying(this.#ledger.plan(options), this.#transport.deletionLimit, options.now);
-    await this.#transport.change(plan.removed, [], options.now, plan.emptied);
+    this.#ledger.credit(await this.#transport.change(plan.removed, [], options.now, plan.emptied));
     const attempt = async (added: readonly Element[]): Promise<void> => {
       if (added.length === 0) return;
       try {

@@ -5,17 +5,17 @@ import { addressText } from "./elements.ts";
 import type { CountedElement } from "./elements.ts";
 import type { HeldAddress } from "./expand.ts";
 import { addCount } from "./ledger.ts";
-import type { Count } from "./ledger.ts";
+import type { Tally } from "./ledger.ts";
 
 export class Owners {
   readonly #owners = new Map<string, number>();
   readonly #addresses = new Map<number, Map<string, HeldAddress>>();
-  readonly #dropped = new Map<number, Count>();
+  readonly #dropped = new Map<number, Tally>();
   /** Last readings of the sets' counters. */
-  readonly #readings = new Map<string, Count>();
+  readonly #readings = new Map<string, Tally>();
 
   /** Packets and bytes dropped, by device, monotone. */
-  get dropped(): ReadonlyMap<number, Readonly<Count>> {
+  get dropped(): ReadonlyMap<number, Readonly<Tally>> {
     return this.#dropped;
   }
 

@@ -1,5 +1,5 @@
 /** PORT of the kernel backend: how elements reach our table, and how they are read back. */
-import type { CountedElement, Element } from "./elements.ts";
+import type { Count, CountedElement, Element } from "./elements.ts";
 
 /** What somebody else did to our table: to its chains and rules (or all of it), or to elements alone. */
 export type ForeignChange = "structure" | "elements";
@@ -46,19 +46,24 @@ export interface Transport {
   load(elements: readonly Element[], now: number): Promise<void>;
   /** Deleting more elements than this from a map at once is slower than replacing the map. */
   readonly deletionLimit: number;
-  /** One transaction: all or nothing. All elements of `emptied` maps are among the removed. Throws what the kernel said. */
+  /** So many removals in one transaction are told with what they had counted; 0: none ever is. */
+  readonly toldRemovals: number;
+  /**
+   * One transaction: all or nothing. All elements of `emptied` maps are among the removed. Throws what the kernel said.
+   * Resolves to the final counts of removed elements, by id, as far as they are told.
+   */
   change(
     removed: readonly Element[],
     added: readonly Element[],
     now: number,
     emptied?: ReadonlySet<string>,
-  ): Promise<void>;
+  ): Promise<ReadonlyMap<string, Count>>;
   /** More maps than this in one reading take no less time than in several. */
   readonly mapsPerRead: number;
   /** Elements of these maps with their counters; `undefined` while there is no table. */
   read(maps: readonly string[], now: number): Promise<ReadonlyMap<string, readonly CountedElement[]> | undefined>;
-  /** Deletes conntrack entries. */
-  cut(filter: FlowFilter): Promise<void>;
+  /** Deletes the conntrack entries that any of the filters means. */
+  cut(filters: readonly FlowFilter[]): Promise<void>;
   /**
    * Withholds DNS answers that leave by these interfaces, until the returned function is called; absent where that can't
    * be done.

@@ -152,11 +152,11 @@ export class NetfilterHelper {
 
   /**
    * Applies nftables messages (from nftables-messages.ts) as one transaction: all or nothing. Rejects with a
-   * NetlinkError whose `index` is that of the first message at fault.
+   * NetlinkError whose `index` is that of the first message at fault. `onEcho` gets what the kernel echoes.
    */
-  async transact(messages: readonly Uint8Array[]): Promise<void> {
+  async transact(messages: readonly Uint8Array[], onEcho?: MessagesHandler): Promise<void> {
     if (messages.length === 0) return;
-    await this.#request("nftables transaction", RequestKind.Transact, batch(messages));
+    await this.#request("nftables transaction", RequestKind.Transact, batch(messages), onEcho);
   }
 
   /** The elements of one of our sets, with counters where it has them. */

@@ -10,6 +10,7 @@ export const MessageFlag = {
   Request: 0x1,
   Multi: 0x2,
   Ack: 0x4,
+  Echo: 0x8,
   Dump: 0x300,
   Exclusive: 0x200,
   Create: 0x400,

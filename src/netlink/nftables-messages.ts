@@ -79,9 +79,13 @@ export function addElements(to: SetReference, elements: readonly SetElement[], e
   return elementMessages(NFT_MSG.NewSetElements, flags, to, elements, true);
 }
 
-/** Messages for `transact` that delete elements by key; the whole transaction fails with ENOENT if one is not there. */
-export function deleteElements(from: SetReference, elements: readonly SetElement[]): Uint8Array[] {
-  return elementMessages(NFT_MSG.DeleteSetElements, MessageFlag.Request, from, elements, false);
+/**
+ * Messages for `transact` that delete elements by key; the whole transaction fails with ENOENT if one is not there. With
+ * `told` the kernel says what each one had counted (`eachDeleted`).
+ */
+export function deleteElements(from: SetReference, elements: readonly SetElement[], told = false): Uint8Array[] {
+  const flags = MessageFlag.Request | (told ? MessageFlag.Echo : 0);
+  return elementMessages(NFT_MSG.DeleteSetElements, flags, from, elements, false);
 }
 
 /** A message for `transact` that empties a set. */
@@ -165,6 +169,25 @@ export function decodeElements(bytes: Uint8Array, start: number, end: number, el
     if (list < 0) return;
     eachAttribute(bytes, list, attributeEnd(bytes, list), (_type, at, stop) => {
       elements.push(decodeElement(bytes, at, stop));
+    });
+  });
+}
+
+/** The deleted elements in the netlink messages of [start, end), with the names of their sets. */
+export function eachDeleted(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  visit: (set: string, element: SetElement) => void,
+): void {
+  eachMessage(bytes, start, end, (type, _flags, bodyStart, bodyEnd) => {
+    if (type !== ((Subsystem.Nftables << 8) | NFT_MSG.DeleteSetElements)) return;
+    const set = findAttribute(bytes, bodyStart + 4, bodyEnd, LIST.Set);
+    const list = findAttribute(bytes, bodyStart + 4, bodyEnd, LIST.Elements);
+    if (set < 0 || list < 0) return;
+    const name = textAt(bytes, set, attributeEnd(bytes, set));
+    eachAttribute(bytes, list, attributeEnd(bytes, list), (_type, at, stop) => {
+      visit(name, decodeElement(bytes, at, stop));
     });
   });
 }

@@ -90,10 +90,10 @@ export class Reconciler {
     });
   }
 
-  async hits(): Promise<Hits | undefined> {
+  async hits(all = false): Promise<Hits | undefined> {
     if (!this.#started || this.#closed) return undefined;
     try {
-      return await this.#options.enforcer.hits();
+      return await this.#options.enforcer.hits(all);
     } catch (error) {
       this.#options.log.warn("the enforcer gave no hits", error);
       return undefined;

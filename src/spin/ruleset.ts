@@ -85,7 +85,8 @@ export interface Enforcer {
   /** Makes exactly this policy so. Idempotent; resolves when the kernel has it. */
   apply(policy: Policy): Promise<ApplyReport>;
   addresses(delta: AddressDelta): Promise<void>;
-  hits(): Promise<Hits>;
+  /** What was counted until a moment ago; of very many elements some seconds ago, unless `all`. */
+  hits(all?: boolean): Promise<Hits>;
   /** Ends established flows of these devices and destinations, so that offloaded and NATed ones stop too. */
   cut(devices: readonly number[], destinations: readonly Prefix[]): Promise<void>;
   /** Yields each time somebody else removed or changed our rules; the caller applies the newest policy again. */

@@ -302,7 +302,8 @@ export class Spin implements Home {
   async #finish(): Promise<void> {
     this.tick();
     if (this.#reconciler?.canSettle === true) await within(STOP_PATIENCE_MS, this.settled());
-    await within(STOP_PATIENCE_MS, this.harvest());
+    await this.#harvesting;
+    await within(STOP_PATIENCE_MS, this.harvest(true));
     await this.#keeper?.close();
     await this.#reconciler?.close().catch((error: unknown) => this.#log.warn("the enforcer did not close", error));
   }
@@ -327,11 +328,11 @@ export class Spin implements Home {
     this.#keeper?.tick();
   }
 
-  harvest(): Promise<void> {
+  harvest(all = false): Promise<void> {
     if (!this.#reconciler) return Promise.resolve();
     const reconciler = this.#reconciler;
     this.#harvesting ??= reconciler
-      .hits()
+      .hits(all)
       .then((hits) => hits && this.#harvested(hits))
       .finally(() => (this.#harvesting = undefined));
     return this.#harvesting;

@@ -22,7 +22,10 @@ class StrictKernel implements Transport {
   refuses: (element: Element) => boolean = () => false;
   loads = 0;
 
-  constructor(deletionLimit = Infinity) {
+  constructor(
+    deletionLimit = Infinity,
+    readonly toldRemovals = 0,
+  ) {
     this.deletionLimit = deletionLimit;
   }
 
@@ -30,7 +33,7 @@ class StrictKernel implements Transport {
     this.loads++;
     this.table = true;
     this.elements.clear();
-    return this.change([], elements);
+    return this.change([], elements).then(() => undefined);
   }
 
   change(
@@ -38,9 +41,11 @@ class StrictKernel implements Transport {
     added: readonly Element[],
     _now = 0,
     emptied: ReadonlySet<string> = new Set(),
-  ): Promise<void> {
+  ): Promise<ReadonlyMap<string, CountedElement>> {
     if (!this.table) return Promise.reject(new Error("No such file or directory"));
     const next = new Map(this.elements);
+    const told = removed.length <= this.toldRemovals ? removed : [];
+    const counts = new Map(told.map(({ id }) => [id, this.elements.get(id) as CountedElement]));
     for (const id of next.keys()) if (emptied.has(id.slice(0, id.indexOf(" ")))) next.delete(id);
     for (const element of removed) {
       if (emptied.has(element.map)) continue;
@@ -55,7 +60,7 @@ class StrictKernel implements Transport {
     }
     this.elements.clear();
     for (const [id, element] of next) this.elements.set(id, element);
-    return Promise.resolve();
+    return Promise.resolve(counts);
   }
 
   read(maps: readonly string[]): Promise<Map<string, CountedElement[]> | undefined> {
@@ -146,13 +151,21 @@ const step = fc.oneof(
   fc.record({ kind: fc.constant("harm" as const), nth: fc.nat(40) }),
 );
 
+/** How many elements of a map may be deleted one by one, and how many removals are told with their counts. */
+const TRANSPORTS: readonly (readonly [number, number])[] = [
+  [Infinity, 0],
+  [1, 0],
+  [Infinity, 1000],
+  [Infinity, 2],
+];
+
 describe("the differences that reach the kernel", () => {
-  it.each([Infinity, 1])(
-    "come to the same as making it all anew, whatever came before (deletion limit %p)",
-    async (limit) => {
+  it.each(TRANSPORTS)(
+    "come to the same as making it all anew, whatever came before (deletion limit %p, told removals %p)",
+    async (limit, told) => {
       await fc.assert(
         fc.asyncProperty(fc.array(step, { maxLength: 8 }), policy, async (steps, last) => {
-          const kernel = new StrictKernel(limit);
+          const kernel = new StrictKernel(limit, told);
           const { enforcer } = await begun(kernel);
           const owners = new Map<string, DeviceAddress>();
           const names = new Map<string, NameAddress>();
@@ -190,10 +203,10 @@ describe("the differences that reach the kernel", () => {
     },
   );
 
-  it.each([Infinity, 1])(
-    "lose no hit when elements go, come again and change their rule (deletion limit %p)",
-    async (limit) => {
-      const kernel = new StrictKernel(limit);
+  it.each(TRANSPORTS)(
+    "lose no hit when elements go, come again and change their rule (deletion limit %p, told removals %p)",
+    async (limit, told) => {
+      const kernel = new StrictKernel(limit, told);
       const { enforcer } = await begun(kernel);
       const block = (id: number, to: readonly string[]) => ruleOf({ id, to });
       await enforcer.apply({

@@ -162,6 +162,7 @@ describeUnless(helperMissing(), "the helper", () => {
       () => one(nft(12, 0x401, 1, (w) => elements(named(w), () => key(w).nest(2, () => w.nest(2, () => w.u32(1, 3)))))),
       /verdict/,
     ],
+    ["an echo of additions", () => one(nft(12, 0x409, 1, (w) => elements(named(w), () => key(w)))), /flags/],
     ["replace flags", () => one(nft(12, 0x101, 1, (w) => elements(named(w), () => key(w)))), /flags/],
     ["a dump inside a batch", () => one(dumpElements(OURS)), /type not allowed/],
     ["another subsystem", () => one(new MessageWriter().begin((1 << 8) | 2, 1, Family.IPv4).message()), /subsystem/],

@@ -5,12 +5,14 @@ import {
   addressField,
   concatenateKey,
   deleteElements,
+  eachDeleted,
   flushSet,
   interval,
   macField,
   markField,
   portField,
   protocolField,
+  type SetElement,
   type SetReference,
 } from "../../src/netlink/nftables-messages.ts";
 import { describeUnless } from "../support/needs.ts";
@@ -117,6 +119,18 @@ describeUnless(helperMissing(), "nftables through the helper", () => {
     await exec(bench.namespace, "ping", ["-c", "3", "-i", "0.01", "-s", "56", "127.0.0.1"]);
     // Requests and answers both leave by the output hook.
     expect(await bench.helper.dumpSet(set("counted"))).toEqual([{ key: four("127.0.0.1"), packets: 6, bytes: 6 * 84 }]);
+  });
+
+  test("a deletion tells what the element had counted, to the last packet, when it is asked to", async () => {
+    const key = four("127.0.0.3");
+    await bench.helper.transact(addElements(set("counted"), [{ key }]));
+    await exec(bench.namespace, "ping", ["-c", "2", "-i", "0.01", "-q", "127.0.0.3"]);
+    const told: [string, SetElement][] = [];
+    await bench.helper.transact(deleteElements(set("counted"), [{ key }], true), (bytes, start, end) =>
+      eachDeleted(bytes, start, end, (name, element) => told.push([name, element])),
+    );
+    expect(told).toEqual([["counted", expect.objectContaining({ packets: 2, bytes: 2 * 84 }) as SetElement]]);
+    expect(Buffer.from(told[0]?.[1].key ?? [])).toEqual(Buffer.from(key));
   });
 
   test("a transaction is all or nothing, and the error names the message", async () => {

@@ -79,7 +79,7 @@ int open_netlink(int protocol, uint32_t receive_bytes);
 int send_netlink(int fd, const void *message, size_t length);
 ssize_t receive_netlink(int fd, void *to, size_t size);
 int message_error(const struct nlmsghdr *h, char *text, size_t size);
-int collect_errors(int fd, int ignored, uint32_t *ignored_count, uint32_t *index, char *text, size_t size);
+int collect_errors(int fd, uint32_t echo, int ignored, uint32_t *ignored_count, uint32_t *index, char *text, size_t size);
 uint32_t be32(uint32_t v);
 uint16_t be16(uint16_t v);
 struct nlmsghdr *next_message(void *buffer, struct nlmsghdr *h, uint16_t type, uint16_t flags, uint8_t family, uint16_t resource);

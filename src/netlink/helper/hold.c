@@ -129,7 +129,7 @@ static int batch_result(int fd, void *buffer, struct nlmsghdr *last)
 	uint32_t none = 0, index;
 	struct nlmsghdr *h = next_message(buffer, last, NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
 	if (send_netlink(fd, buffer, (size_t)((uint8_t *)h - (uint8_t *)buffer) + h->nlmsg_len) < 0) return errno;
-	return collect_errors(fd, 0, &none, &index, NULL, 0);
+	return collect_errors(fd, 0, 0, &none, &index, NULL, 0);
 }
 
 /* Makes the table, or removes it if there are no `names`. */
@@ -171,7 +171,7 @@ static int bind_queue(int fd)
 	put_u32(h, NFQA_CFG_MASK, NFQA_CFG_F_FAIL_OPEN);
 	put_u32(h, NFQA_CFG_FLAGS, NFQA_CFG_F_FAIL_OPEN);
 	if (send_netlink(fd, h, h->nlmsg_len) < 0) return errno;
-	return collect_errors(fd, 0, &none, &index, NULL, 0);
+	return collect_errors(fd, 0, 0, &none, &index, NULL, 0);
 }
 
 void hold_answers(uint32_t request, const uint8_t *names, uint32_t length)

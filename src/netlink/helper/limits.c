@@ -102,7 +102,8 @@ static const char *check_set_message(const struct nlmsghdr *h, int dump)
 	if (dump) {
 		if (message != NFT_MSG_GETSETELEM || flags != (NLM_F_REQUEST | NLM_F_DUMP)) return "message type not allowed";
 	} else {
-		uint32_t extra = message == NFT_MSG_NEWSETELEM ? NLM_F_CREATE | NLM_F_EXCL : 0;
+		/* Echoed, a deletion tells what the element counted until then. */
+		uint32_t extra = message == NFT_MSG_NEWSETELEM ? NLM_F_CREATE | NLM_F_EXCL : NLM_F_ECHO;
 		if (message != NFT_MSG_NEWSETELEM && message != NFT_MSG_DELSETELEM) return "message type not allowed";
 		if (!(flags & NLM_F_REQUEST) || (flags & ~(NLM_F_REQUEST | NLM_F_ACK | extra))) return "flags not allowed";
 		allowed |= 1u << NFTA_SET_ELEM_LIST_ELEMENTS;
@@ -207,7 +208,7 @@ void transact(uint32_t request, const uint8_t *p, uint32_t length)
 	}
 	index = NO_INDEX;
 	if (open_transact() < 0 || send_netlink(transact_fd, p, length) < 0) error = errno;
-	else error = collect_errors(transact_fd, 0, &none, &index, text, sizeof text);
+	else error = collect_errors(transact_fd, request, 0, &none, &index, text, sizeof text);
 	send_result(request, error, index, 0, text);
 }
 
@@ -231,7 +232,7 @@ void delete_conntrack(uint32_t request, const uint8_t *p, uint32_t length)
 		return;
 	}
 	if (open_transact() < 0 || send_netlink(transact_fd, p, length) < 0) error = errno;
-	else error = collect_errors(transact_fd, ENOENT, &gone, &index, text, sizeof text);
+	else error = collect_errors(transact_fd, 0, ENOENT, &gone, &index, text, sizeof text);
 	send_result(request, error, error ? index : count - gone, 0, text);
 }
 

@@ -108,7 +108,7 @@ void subscribe_log(uint32_t request, uint32_t group, uint32_t snap, uint32_t thr
 	put_attribute(h, NFULA_CFG_NLBUFSIZ, &kernel_buffer, 4);
 	put_attribute(h, NFULA_CFG_TIMEOUT, &centiseconds, 4);
 	put_attribute(h, NFULA_CFG_QTHRESH, &queue, 4);
-	error = send_netlink(fd, h, h->nlmsg_len) < 0 ? errno : collect_errors(fd, 0, &none, &index, text, sizeof text);
+	error = send_netlink(fd, h, h->nlmsg_len) < 0 ? errno : collect_errors(fd, 0, 0, &none, &index, text, sizeof text);
 	if (error) {
 		close(fd);
 		/* The kernel says EPERM when somebody else has the group. */

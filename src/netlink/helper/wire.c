@@ -179,9 +179,10 @@ int message_error(const struct nlmsghdr *h, char *text, size_t size)
 
 /*
  * Reads the answers to what was just sent (the kernel answers while we send, so they are all there) and gives the first
- * error that is not `ignored`, how many were, and the sequence number of the message at fault.
+ * error that is not `ignored`, how many were, and the sequence number of the message at fault. What the kernel echoes goes
+ * to the request `echo`, if that is not 0.
  */
-int collect_errors(int fd, int ignored, uint32_t *ignored_count, uint32_t *index, char *text, size_t size)
+int collect_errors(int fd, uint32_t echo, int ignored, uint32_t *ignored_count, uint32_t *index, char *text, size_t size)
 {
 	static uint32_t buffer[RECV_SIZE / 4];
 	int first = 0;
@@ -194,7 +195,12 @@ int collect_errors(int fd, int ignored, uint32_t *ignored_count, uint32_t *index
 			continue;
 		}
 		for (struct nlmsghdr *h = (struct nlmsghdr *)buffer; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
-			if (h->nlmsg_type != NLMSG_ERROR) continue;
+			if (h->nlmsg_type != NLMSG_ERROR) {
+				if (!echo) continue;
+				memcpy(next_payload(h->nlmsg_len), h, h->nlmsg_len);
+				end_frame(DATA, echo, h->nlmsg_len);
+				continue;
+			}
 			int error = message_error(h, first ? NULL : text, size);
 			if (error == 0) continue;
 			if (error == ignored) ++*ignored_count;
