@@ -2,6 +2,9 @@
  * The demo on a live home: devices, a gateway and an Internet in network namespaces, the agent as a gateway runs it, a
  * controller behind mosquitto. The kernel blocks. Needs root.
  */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { connectController } from "../src/controller/connect.ts";
 import { AGENT_ID, AGENT_TOPIC } from "../test/support/agent.ts";
 import type { HomeDevice } from "../test/support/home-device.ts";
@@ -21,11 +24,30 @@ export async function live(signal: AbortSignal): Promise<number> {
   }
   const screen = new Screen();
   screen.say("Building a home in network namespaces …");
-  const stage = await scene({ devices: NAMES.length });
-  const traffic = new AbortController();
-  const ends = () => traffic.abort();
-  signal.addEventListener("abort", ends, { once: true });
-  const lives = inhabit(stage, screen, traffic.signal);
+  // The home's reaper removes namespaces when this process ends, however it does; files are removed with their folder.
+  const folder = mkdtempSync(join(tmpdir(), "spin-usp-live-"));
+  process.env["TMPDIR"] = folder;
+  try {
+    const stage = await Promise.race([scene({ devices: NAMES.length }), stopped(signal)]);
+    if (stage === undefined) return 0;
+    try {
+      return (await play(stage, screen, signal)) ? 0 : 1;
+    } finally {
+      screen.end();
+      await stage.end();
+    }
+  } catch (error) {
+    // Ctrl-C reaches the agent and the broker as well as us: that they are gone is then no error.
+    if (!signal.aborted) throw error;
+    return 0;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+    if (signal.aborted) screen.say("Stopped.");
+  }
+}
+
+async function play(stage: Scene, screen: Screen, signal: AbortSignal): Promise<boolean> {
+  const left = new AbortController();
   const { controller } = await connectController(
     {
       agentId: AGENT_ID,
@@ -35,17 +57,24 @@ export async function live(signal: AbortSignal): Promise<number> {
     },
     signal,
   );
+  const lives = inhabit(stage, screen, AbortSignal.any([left.signal, signal]));
   try {
     screen.say(`Agent ${AGENT_ID} on the gateway ⇄ mosquitto (MQTT 5) ⇄ controller self:op:operator.`);
-    await watchHome({ controller, screen, signal, now: () => Date.now(), ended: () => false });
+    const everyMs = 1000;
+    const watches = watchHome({ controller, screen, signal, now: () => Date.now(), ended: () => false, everyMs });
+    return (await Promise.race([watches, stopped(signal)])) ?? true;
   } finally {
-    screen.end();
-    ends();
+    left.abort();
     await controller.close();
     await lives;
-    await stage.end();
   }
-  return 0;
+}
+
+function stopped(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
 }
 
 /** Leases with names, ordinary traffic, and after a while a camera that scans. */

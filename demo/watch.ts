@@ -21,16 +21,20 @@ export interface Watched {
   readonly now: () => number;
   /** Whether the home's traffic has come to its end. */
   readonly ended: () => boolean;
+  /** Between two readings, in milliseconds of the wall clock. */
+  readonly everyMs: number;
 }
 
-/** Shows the devices each second until one misbehaves; blocks it through USP; shows the rule's hits rise; returns. */
-export async function watchHome({ controller, screen, signal, now, ended }: Watched): Promise<void> {
+/**
+ * Shows the devices until one misbehaves; blocks it through USP; shows the rule's hits rise. Whether it came to that.
+ */
+export async function watchHome({ controller, screen, signal, now, ended, everyMs }: Watched): Promise<boolean> {
   let before = new Map<string, { flows: number; at: number }>();
   let blocked: { name: string; rule: string; at: number } | undefined;
   while (!signal.aborted) {
     const devices = await devicesOfHome({ controller });
     const rules = (await rowsOf({ controller }, "Rule")).map(({ row }) => row);
-    screen.draw(`${deviceTable(devices, now())}\n${ruleLines(rules)}`);
+    screen.draw(`${deviceTable(devices, now(), screen.width)}\n${ruleLines(rules)}`);
     const suspect = blocked ? undefined : mostFlows(devices, before, now());
     before = new Map(devices.map((device) => [text(device["PhysAddress"]), { flows: flowsOf(device), at: now() }]));
     if (suspect) {
@@ -46,12 +50,15 @@ export async function watchHome({ controller, screen, signal, now, ended }: Watc
       const [rule] = rules;
       const hits = `${number(rule?.["HitPackets"])} packets, ${amount(number(rule?.["HitBytes"]), "B")}`;
       screen.say(`${blocked.name} stays blocked; ${blocked.rule} has dropped ${hits}. That is the main job.`);
-      return;
+      return true;
     }
-    if (ended()) return;
-    await pause(1000, signal);
+    if (ended()) {
+      screen.say("The home's traffic came to its end, and no device misbehaved.");
+      return false;
+    }
+    await pause(everyMs, signal);
   }
-  screen.say("Stopped.");
+  return true;
 }
 
 interface Suspect {

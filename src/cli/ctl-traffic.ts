@@ -92,8 +92,8 @@ export const watch: Word = async (context) => {
     const found = await devicesOfHome(context);
     if (options.json === true) sayJson(context, { Device: found }, true);
     else {
-      const lines = found.length === 0 ? "no devices yet" : deviceTable(found, now(context));
       const terminal = io.terminal?.();
+      const lines = found.length === 0 ? "no devices yet" : deviceTable(found, now(context), terminal?.columns);
       // Home (at first: a clear screen), each line and the rest of it erased, then what is left below.
       io.out(
         terminal === undefined

@@ -1,43 +1,51 @@
 /** The devices of a home as a table for people, from the same objects that `--json` prints. */
 import type { Json, JsonObject } from "./json.ts";
-import { ago, amount, table } from "./text.ts";
+import { ago, amount, table, type Column } from "./text.ts";
 
 /** What one calls the device: the name given to it, else its own, else its hardware address. */
 export function nameOfDevice(device: JsonObject): string {
   return text(device["Name"]) || text(device["HostName"]) || text(device["PhysAddress"]);
 }
 
-/** @param now Milliseconds since 1970, against which LastSeen is told; a replay's clock is the capture's. */
-export function deviceTable(devices: readonly JsonObject[], now: number): string {
-  const rows = devices.map((device) => {
-    const stats = object(device["Stats"]);
-    const rate = number(stats["BytesSentRate"]) + number(stats["BytesReceivedRate"]);
-    return [
-      nameOfDevice(device),
-      text(device["Vendor"]),
-      text(device["PhysAddress"]),
-      firstAddresses(device),
-      amount(number(stats["BytesSent"]), "B"),
-      amount(number(stats["BytesReceived"]), "B"),
-      amount(rate, "bit/s"),
-      ago(text(device["LastSeen"]), now),
-      device["Blocked"] === true ? "blocked" : "",
-    ];
-  });
-  return table(
-    [
-      { title: "NAME" },
-      { title: "VENDOR" },
-      { title: "MAC" },
-      { title: "ADDRESSES" },
-      { title: "SENT", align: "right" },
-      { title: "RECEIVED", align: "right" },
-      { title: "RATE", align: "right" },
-      { title: "LAST SEEN" },
-      { title: "BLOCKED" },
-    ],
-    rows,
-  );
+interface DeviceColumn extends Column {
+  readonly cell: (device: JsonObject, now: number) => string;
+  /** Which goes first where there is not room for all; absent: it stays. */
+  readonly goes?: number;
+}
+
+const stats = (device: JsonObject, name: string) => number(object(device["Stats"])[name]);
+
+const COLUMNS: readonly DeviceColumn[] = [
+  { title: "NAME", cell: nameOfDevice },
+  { title: "VENDOR", goes: 1, cell: (device) => text(device["Vendor"]) },
+  { title: "MAC", goes: 4, cell: (device) => text(device["PhysAddress"]) },
+  { title: "ADDRESSES", goes: 2, cell: firstAddresses },
+  { title: "SENT", align: "right", cell: (device) => amount(stats(device, "BytesSent"), "B") },
+  { title: "RECEIVED", align: "right", cell: (device) => amount(stats(device, "BytesReceived"), "B") },
+  {
+    title: "RATE",
+    align: "right",
+    cell: (device) => amount(stats(device, "BytesSentRate") + stats(device, "BytesReceivedRate"), "bit/s"),
+  },
+  { title: "LAST SEEN", goes: 3, cell: (device, now) => ago(text(device["LastSeen"]), now) },
+  { title: "BLOCKED", cell: (device) => (device["Blocked"] === true ? "blocked" : "") },
+];
+
+/**
+ * @param now Milliseconds since 1970, against which LastSeen is told; a replay's clock is the capture's.
+ * @param width Columns of characters that there are; the least telling are left out until the table fits.
+ */
+export function deviceTable(devices: readonly JsonObject[], now: number, width = Infinity): string {
+  const shown = [...COLUMNS];
+  for (;;) {
+    const lines = table(
+      shown,
+      devices.map((device) => shown.map(({ cell }) => cell(device, now))),
+    );
+    const next = shown.reduce((least, each) => ((each.goes ?? 9) < (least.goes ?? 9) ? each : least));
+    if (next.goes === undefined || lines.split("\n").every((line) => [...line].length <= width)) return lines;
+    shown.splice(shown.indexOf(next), 1);
+  }
 }
 
 export function text(value: Json | undefined): string {
