@@ -19,8 +19,12 @@ export class Bed {
 
   private constructor(readonly broker: Broker) {}
 
-  static async up(config: readonly string[] = ["set_tcp_nodelay true"]): Promise<Bed> {
-    return new Bed(await startMosquitto({ config }));
+  /** A mosquitto with these lines of configuration and files in its folder; `{folder}` stands for that. */
+  static async up(
+    config: readonly string[] = ["set_tcp_nodelay true"],
+    files: Readonly<Record<string, string>> = {},
+  ): Promise<Bed> {
+    return new Bed(await startMosquitto({ config, files }));
   }
 
   /** A folder for an agent's configuration and state; it goes with the bed. */
