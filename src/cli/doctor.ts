@@ -4,7 +4,9 @@ import { ConfigError } from "../config.ts";
 import { allChecks, type Check } from "../gateway/checks.ts";
 import { VERSION } from "../version.ts";
 import type { Io } from "./io.ts";
+import { printJson, type Json } from "./json.ts";
 import { readConfig } from "./run.ts";
+import { escapeText } from "./text.ts";
 
 const USAGE = `Usage: spin-usp doctor [--config FILE] [--json]
 
@@ -33,15 +35,17 @@ export async function doctor(args: string[], { stdout, stderr }: Io): Promise<nu
   }
   try {
     const checks = await allChecks(readConfig(values.config));
-    stdout.write(
-      values.json ? `${JSON.stringify({ Version: VERSION, Check: checks }, undefined, 2)}\n` : print(checks),
-    );
+    stdout.write(values.json ? `${printJson({ Version: VERSION, Check: checks.map(toJson) })}\n` : print(checks));
     return checks.some(({ state }) => state === "fail") ? 1 : 0;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     stderr.write(`spin-usp doctor: ${error.message}\n`);
     return 2;
   }
+}
+
+function toJson({ topic, name, state, found, remedy }: Check): Json {
+  return { Topic: topic, Name: name, State: state, Found: found, Remedy: remedy };
 }
 
 const MARK = { ok: "ok  ", warn: "WARN", fail: "FAIL" } as const;
@@ -55,5 +59,5 @@ function print(checks: readonly Check[]): string {
     lines.push(`  ${MARK[check.state]} ${check.name}: ${check.found}`);
     if (check.remedy) lines.push(`       → ${check.remedy}`);
   }
-  return `${lines.join("\n")}\n`;
+  return `${lines.map(escapeText).join("\n")}\n`;
 }

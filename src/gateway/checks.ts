@@ -8,6 +8,7 @@ import type { Config } from "../config.ts";
 import { silentLog } from "../lib/log.ts";
 import { NetfilterHelper } from "../netlink/helper.ts";
 import { findPart } from "./files.ts";
+import { lockOwner } from "./state-lock.ts";
 import { STATUS_FILE, type AgentStatus } from "./status.ts";
 
 export interface Check {
@@ -210,7 +211,14 @@ function stateChecks({ agent }: Config): Check[] {
           "the first start makes it; the user that runs the agent must be allowed to",
         ),
       ];
-    return [fail("state", "directory", (error as Error).message, `chown ${directory} to the user that runs the agent`)];
+    return [
+      fail(
+        "state",
+        "directory",
+        (error as Error).message,
+        `run doctor as root, or as the user that runs the agent, who must own ${directory}`,
+      ),
+    ];
   }
   const { bavail, bsize } = statfsSync(directory);
   const free = (bavail * bsize) / 1e6;
@@ -233,15 +241,13 @@ function agentChecks({ agent, mqtt, controllers }: Config): Check[] {
     checks.push(fail("agent", "brokers", "the configuration names none", "add a section: config mqtt"));
   if (controllers.length === 0)
     checks.push(fail("agent", "controllers", "the configuration names none", "add a section: config controller"));
-  const text = read(path);
-  if (text === "")
-    return [...checks, warn("agent", "process", "it has not run with this state directory", "spin-usp run")];
-  const status = JSON.parse(text) as AgentStatus;
-  const lives = existsSync(`/proc/${status.pid}`);
+  const status = readStatus(path);
+  if (typeof status === "string") return [...checks, warn("agent", "process", status, "spin-usp run")];
+  const owner = lockOwner(agent.state_dir);
   checks.push(
-    lives
-      ? ok("agent", "process", `runs as ${status.pid}`)
-      : warn("agent", "process", "does not run; what follows is its last word", "spin-usp run"),
+    owner === undefined
+      ? warn("agent", "process", "does not run; what follows is its last word", "spin-usp run")
+      : ok("agent", "process", `runs as ${owner}`),
   );
   checks.push(ok("agent", "endpoint id", status.endpointId));
   checks.push(
@@ -282,6 +288,18 @@ function agentChecks({ agent, mqtt, controllers }: Config): Check[] {
     );
   }
   return checks;
+}
+
+/** What the agent wrote last, or in words why it can't be told. */
+function readStatus(path: string): AgentStatus | string {
+  try {
+    const status = JSON.parse(readFileSync(path, "utf8")) as AgentStatus | null;
+    return Array.isArray(status?.mtps) ? (status) : "what it said last can't be read: another version's";
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return "it has not run with this state directory";
+    return `what it said last can't be read: ${message}`;
+  }
 }
 
 function read(path: string): string {

@@ -31,6 +31,12 @@ export function lockState(directory: string): () => void {
   throw lockedBy(directory, ownerOf(path));
 }
 
+/** Pid of the agent that has the directory now; `undefined` if none has. */
+export function lockOwner(directory: string): number | undefined {
+  const owner = ownerOf(join(directory, "lock"));
+  return owner !== undefined && lives(owner) ? Number(owner.split(" ")[0]) : undefined;
+}
+
 /** Removes a dead owner's lock, but not that of somebody who was quicker to do so. */
 function takeAway(path: string, owner: string | undefined): void {
   const aside = `${path}.${process.pid}`;

@@ -62,6 +62,7 @@ export function writeStatus(options: StatusOptions): { stop(): void } {
       // A full disk: doctor then has old news, and the state directory's own errors are logged elsewhere.
     }
   };
+  write();
   const timer = setInterval(write, INTERVAL_MS);
   timer.unref();
   return {
