@@ -294,7 +294,7 @@ function agentChecks({ agent, mqtt, controllers }: Config): Check[] {
 function readStatus(path: string): AgentStatus | string {
   try {
     const status = JSON.parse(readFileSync(path, "utf8")) as AgentStatus | null;
-    return Array.isArray(status?.mtps) ? (status) : "what it said last can't be read: another version's";
+    return Array.isArray(status?.mtps) ? status : "what it said last can't be read: another version's";
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "ENOENT") return "it has not run with this state directory";
