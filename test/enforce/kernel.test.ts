@@ -333,6 +333,32 @@ describeUnless(homeMissing() ?? helperMissing() ?? missing("socat", "nc"), "the 
       expect((await boot(RULESET_FILE, saved)).code).toBe(3);
       await inForce();
 
+      // Who may write the file may add elements to our sets, and nothing else: not in one go, and not line by line.
+      const home = join(folder, "included.nft");
+      await writeFile(home, "add table inet theirs\n");
+      await bed.home.nft("add table inet firewall");
+      const hostile = [
+        "delete table inet firewall",
+        `include "${home}"`,
+        `add element inet spin_usp lan { "x" }; delete table inet firewall`,
+        `add element inet spin_usp lan { "x" } include "${home}"`,
+        "add element inet spin_usp owner4 { localhost : 02:00:00:00:00:01 }",
+        "add element inet spin_usp version { 1 }\0; delete table inet firewall",
+        " add element inet spin_usp resident { 4444 }",
+      ];
+      for (const refusing of [[], ["add element inet spin_usp nosuch { 1 }"]]) {
+        await writeFile(saved, [...lines.slice(0, -1), ...hostile, ...refusing, ""].join("\n"));
+        const { code, stderr } = await boot("--replace", RULESET_FILE, saved);
+        expect([code, stderr]).toEqual([3, expect.stringContaining(`left out ${hostile.length} lines`)]);
+        const { stdout } = await bed.home.exec(gateway, "nft", ["list", "ruleset"]);
+        expect(["table inet firewall", "table inet theirs", "4444"].map((text) => stdout.includes(text))).toEqual([
+          true,
+          false,
+          false,
+        ]);
+        await inForce();
+      }
+
       // Nothing saved yet: the table stands, and nothing is blocked.
       await bed.home.nft("delete table inet spin_usp");
       expect((await boot(RULESET_FILE, join(folder, "nothing"))).code).toBe(0);
