@@ -35,7 +35,7 @@ const ATTRIBUTE = { HardwareAddress: 8, Payload: 9 } as const;
 const ETHERNET_BYTES = 6;
 const SNAP_LENGTH = 65_535;
 /** A few packets in a row are handed on at once, because blocks by name hang on it; a stream of them, in this rhythm. */
-const COALESCE_MS = 20;
+const COALESCE_MS = 40;
 const KERNEL_QUEUE = 1;
 const DNS_PORT = 53;
 const RETRY_MS = 2000;

@@ -165,7 +165,8 @@ export function deletedKey(set: string, { key }: SetElement): string {
 }
 
 function bytesText(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+  const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return buffer.toString("latin1");
 }
 
 /** Reads an element of a map in nft's JSON (`nft -jn list …`); `undefined` if it is not one. */

@@ -1,5 +1,5 @@
 /** The kernel by way of the helper: netlink transactions of tens of microseconds, whatever the maps hold. */
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
 import { FRAME_LIMIT, RequestKind, words } from "../netlink/frames.ts";
 import type { MessagesHandler, NetfilterHelper } from "../netlink/helper.ts";
 import { Subsystem, eachMessage, u32le } from "../netlink/messages.ts";
@@ -20,6 +20,7 @@ const COUNTED: ReadonlySet<string> = new Set(COUNTED_MAPS);
 const NFT_MSG_ELEMENTS = [12, 13, 14, 15];
 /** linux/if.h */
 const INTERFACE_NAME_BYTES = 16;
+const LONG_DUMP = 1000;
 /** The kernel's answers wait in a socket's buffer until all of them are there. */
 const TOLD_REMOVALS = 1000;
 const TRANSACTION_BYTES = FRAME_LIMIT - 4096;
@@ -90,6 +91,8 @@ export class HelperTransport implements Transport {
     for (const map of maps) {
       try {
         const dumped = await this.#helper.dumpSet({ family: "inet", table: TABLE, set: map });
+        // Ten thousand elements take a while: what came meanwhile goes first.
+        if (dumped.length > LONG_DUMP) await immediate();
         found.set(map, fromSetElements(map, dumped, now, this.#lastRead(map)));
       } catch (error) {
         if (error instanceof NetlinkError && error.errno === ENOENT) return undefined;

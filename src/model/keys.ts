@@ -3,11 +3,15 @@ import { ValueError } from "../../datamodel/values.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import type { InstanceNode, ModelTree, SupportedParam } from "./implementation.ts";
 
-/** @throws UspError 7025 where another row of the table has one of the node's unique keys */
-export function checkKeys(node: InstanceNode): void {
+/**
+ * `touched`: the parameters that were written; absent: all, since the row is new.
+ * @throws UspError 7025 where another row of the table has one of the node's unique keys
+ */
+export function checkKeys(node: InstanceNode, touched?: { has(param: string): boolean }): void {
   const { schema, params, name } = node.object;
   if (!schema.isTable) return;
   for (const key of schema.keys) {
+    if (touched && !key.params.some((param) => touched.has(param))) continue;
     const other = sameKey(node, key.params);
     if (other === undefined) continue;
     const what = key.params.map((param) => {
@@ -51,14 +55,23 @@ function sameKey(node: InstanceNode, names: readonly string[]): number | undefin
   const { params, implementation } = node.object;
   const parent = node.parent as InstanceNode;
   const supported = names.map((name) => params.get(name) as SupportedParam);
-  const mine = supported.map((param) => param.schema.type.print(param.read(node.row)));
+  const mine = supported.map((param) => param.read(node.row));
+  const texts = supported.map((param, i) => param.schema.type.print(mine[i]));
   for (const instance of implementation.instances(parent.row)) {
     if (instance === node.instance) continue;
     const row = implementation.row(parent.row, instance);
-    if (row !== undefined && supported.every((param, i) => param.schema.type.print(param.read(row)) === mine[i]))
+    if (row !== undefined && supported.every((param, i) => isSame(param, param.read(row), mine[i], texts[i])))
       return instance;
   }
   return undefined;
+}
+
+/** Printing costs the most, so it is left to what looks alike: a thousand rows are compared at each change. */
+function isSame({ schema }: SupportedParam, value: unknown, mine: unknown, text: string | undefined): boolean {
+  if (value === mine) return true;
+  if (typeof value === "string" && typeof mine === "string" && value.length !== mine.length) return false;
+  if (Array.isArray(value) && Array.isArray(mine) && value.length !== mine.length) return false;
+  return schema.type.print(value) === text;
 }
 
 function greatest(tree: ModelTree, node: InstanceNode, name: string): number {

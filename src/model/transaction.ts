@@ -178,7 +178,7 @@ export class Transaction implements Change {
       // Rolled back or removed meanwhile.
       if (this.#isRemoved(node.path) || this.tree.at(node.path) === undefined) continue;
       try {
-        checkKeys(node);
+        checkKeys(node, this.#isFresh(node) ? undefined : this.#touched.get(node.path)?.before);
         node.object.implementation.validate?.(node.row, this);
       } catch (error) {
         if (!(error instanceof UspError)) throw error;

@@ -7,6 +7,7 @@ import type { Caller, Implementation, ModelTree } from "../model/implementation.
 import { table, type StoredRow } from "../model/table.ts";
 import type { Tree } from "../model/tree.ts";
 import { parseDestinationList, parseMacList, parsePortList, type Parsed } from "../spin/rule-values.ts";
+import { functionalKey } from "../spin/rules.ts";
 import type { Rule, RuleBook, RuleOrigin } from "../spin/rules.ts";
 import type { SpinParts } from "./home.ts";
 import { ROLE_AGENT, ROLE_RESIDENT } from "./privacy.ts";
@@ -37,7 +38,10 @@ export function spinRule({ home, persistence }: SpinParts): Implementation {
         throw new UspError(UspErrorCode.PermissionDenied, "Origin User is the resident's alone", "Origin");
       if (isNew && Origin === "System" && !caller.roles.has(ROLE_AGENT))
         throw new UspError(UspErrorCode.PermissionDenied, "Origin System is the agent's alone", "Origin");
-      toRule(row);
+      const rule = toRule(row);
+      const before = rules.get(row.instance);
+      // What says the same as before was compared with all others then; others that change are compared with it.
+      if (before && functionalKey(before) === functionalKey(rule)) return;
       const other = sameRule(tree, row);
       if (other !== undefined)
         throw new UspError(UspErrorCode.DuplicateUniqueKey, `${ROOT}Rule.${other}. says the same already`, "Action");

@@ -57,11 +57,12 @@ export class RulesInForce {
     return this.#named.macs.has(mac);
   }
 
-  /** After the present turn of the event loop, tells which rules' states changed. */
+  /** In the next turn of the event loop, tells which rules' states changed. */
   checkSoon(): void {
     if (this.#isCheckDue) return;
     this.#isCheckDue = true;
-    queueMicrotask(() => {
+    // Not before what changed is on its way to the kernel.
+    setImmediate(() => {
       this.#isCheckDue = false;
       this.#check();
     });

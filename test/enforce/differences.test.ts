@@ -227,6 +227,32 @@ describe("the differences that reach the kernel", () => {
     },
   );
 
+  it("are counted at each reading, of a big map the more seldom the bigger it is, unless all is asked for", async () => {
+    const kernel = new StrictKernel(Infinity, 1000);
+    const { enforcer, clock } = await begun(kernel);
+    const prefixes = Array.from({ length: 700 }, (_, i) => `100.64.${i >> 6}.${(i & 63) * 4}`);
+    await enforcer.apply({ rules: [ruleOf({ id: 1, to: prefixes }), ruleOf({ id: 2, to: ["2001:db8::7"] })] });
+    const counted = async (all?: boolean) => {
+      const { rules } = await enforcer.hits(all);
+      return [1, 2].map((id) => rules.get(id)?.packets ?? 0);
+    };
+    const hit = () => [/^destination4_\d 100\.64\.3\.4$/, /^destination6_\d 2001/].map((one) => kernel.hit(one, 1));
+    expect(hit()).toEqual([1, 1]);
+    expect(await counted()).toEqual([1, 1]);
+    hit();
+    clock.advance(100);
+    expect(await counted()).toEqual([1, 2]);
+    expect(await counted(true)).toEqual([2, 2]);
+    hit();
+    clock.advance(1000);
+    expect(await counted()).toEqual([3, 3]);
+    // What goes is counted to its end, whenever its map was read.
+    hit();
+    await enforcer.apply({ rules: [ruleOf({ id: 1, to: prefixes.slice(300) })] });
+    expect(await counted()).toEqual([4, 4]);
+    await enforcer.close();
+  });
+
   it("leave out only the rule whose element the kernel refuses, and say why, until the rule changes", async () => {
     const kernel = new StrictKernel();
     const { enforcer } = await begun(kernel);

@@ -20,6 +20,9 @@ async function started() {
   return { enforcer, test };
 }
 
+/** What a change of rules says of their states is told in the next turn of the event loop. */
+const turn = () => new Promise<void>((done) => setImmediate(done));
+
 describe("the enforcer", () => {
   it("is started once the home is known, told every address, then the policy", async () => {
     const enforcer = new WritingEnforcer();
@@ -124,10 +127,12 @@ describe("the enforcer", () => {
     test.spin.rules.put(block({ id: 1, macs: [mac(1)], destinations: "*", expiry: START + 5000 }));
     await test.spin.settled();
     expect([enforcer.take(), test.device(1).blocked]).toEqual([["apply 1", "cut 01 *"], true]);
+    await turn();
     test.after(6000).spin.tick();
     await test.spin.settled();
     expect([enforcer.take(), test.device(1).blocked]).toEqual([["apply"], false]);
     expect(test.spin.rules.state(1).status).toBe("Expired");
+    await turn();
     expect(told.at(-1)).toBe(1);
   });
 
