@@ -1,10 +1,11 @@
 /** A real mosquitto of this test's own: a free port on loopback, a configuration in a temporary folder, ended by pid. */
-import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { start } from "./namespace.ts";
 
 export const hasMosquitto = spawnSync("mosquitto", ["-h"]).error === undefined;
 
@@ -30,14 +31,16 @@ export interface BrokerOptions {
 
 export async function startMosquitto(options: BrokerOptions = {}): Promise<Broker> {
   const folder = mkdtempSync(join(tmpdir(), "spin-usp-mosquitto-"));
-  // mosquitto drops root and has to read its files.
+  // For those of a test that runs something as another user.
   chmodSync(folder, 0o755);
   const port = await freePort();
   for (const [name, text] of Object.entries(options.files ?? {}))
     writeFileSync(join(folder, name), text, { mode: 0o644 });
   const config = (options.config ?? []).map((line) => line.replaceAll("{folder}", folder));
   if (!config.some((line) => line.startsWith("allow_anonymous"))) config.push("allow_anonymous true");
-  writeFileSync(join(folder, "mosquitto.conf"), [`listener ${port} 127.0.0.1`, ...config, ""].join("\n"));
+  // It stays root where the test is: the signal of a parent's death ends with a change of the user.
+  const lines = ["user root", `listener ${port} 127.0.0.1`, ...config, ""];
+  writeFileSync(join(folder, "mosquitto.conf"), lines.join("\n"));
   let child: ChildProcess | undefined;
   const end = async (signal: NodeJS.Signals) => {
     const ending = child;
@@ -53,7 +56,9 @@ export async function startMosquitto(options: BrokerOptions = {}): Promise<Broke
     kill: () => end("SIGKILL"),
     signal: (name) => void child?.kill(name),
     async start() {
-      child = spawn("mosquitto", ["-c", join(folder, "mosquitto.conf")], { stdio: ["ignore", "ignore", "pipe"] });
+      // Dies with this process: one that is killed ends nothing.
+      child = start(undefined, "mosquitto", ["-c", join(folder, "mosquitto.conf")]);
+      child.stdout?.resume();
       let said = "";
       child.stderr?.on("data", (chunk: Buffer) => (said += chunk.toString()));
       await listening(port, child, () => said);
