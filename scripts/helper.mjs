@@ -1,7 +1,8 @@
 /**
  * Builds build/spin-usp-helper from src/netlink/helper/: with musl-gcc as a static file that runs on any Linux of this
- * architecture, else with cc. Without a compiler it says so and succeeds: the agent then works through spawned tools,
- * with less (README, "Without the helper"). `node scripts/helper.mjs [OUTPUT] [FLAG …]` is what the tests use.
+ * architecture, else with cc. Without a compiler it says so and succeeds, so that an installation does too: the agent then
+ * works through spawned tools, with less (README, "On a gateway"). `node scripts/helper.mjs [OUTPUT] [FLAG …]` is what the
+ * tests use.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
@@ -28,8 +29,13 @@ const compilers =
         ["cc", ["-s"]],
       ];
 
-mkdirSync(dirname(output), { recursive: true });
 let complaint = "";
+try {
+  mkdirSync(dirname(output), { recursive: true });
+} catch (error) {
+  // The compilers then say so too.
+  complaint += `${error.message}\n`;
+}
 for (const [compiler, extra] of compilers) {
   // Into a file of its own first: a helper may be running from the old one.
   const fresh = `${output}.${process.pid}`;
