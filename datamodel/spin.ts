@@ -134,7 +134,7 @@ export const SpinCapture = object(`${ROOT}Capture.`, {
     Enable: readWrite(boolean, "Observe traffic.", { default: true }),
     Interfaces: readWrite(
       list(string({ maxLength: 15, pattern: "[A-Za-z0-9_.@-]+" }), { maxItems: 16 }),
-      "The LAN side. Empty: found from routes and bridges.",
+      "Interfaces of the LAN, besides those that are configured on the gateway or found from routes and bridges: rules go on to hold for these. One that does not exist, the loopback and the way to the Internet are passed over; Source network says so.",
     ),
     CounterInterval: readWrite(
       seconds({ min: 1, max: 60 }),

@@ -3,11 +3,13 @@ import { PcapSource } from "../src/capture/pcap.ts";
 import { parseConfig } from "../src/config.ts";
 import { Judge } from "../src/enforce/judge.ts";
 import { captureControl } from "../src/gateway/capture-control.ts";
+import { findPart } from "../src/gateway/files.ts";
 import { identityOf } from "../src/gateway/identity.ts";
 import { northbound } from "../src/gateway/northbound.ts";
 import { ManualClock, systemClock } from "../src/lib/clock.ts";
 import type { Log } from "../src/lib/log.ts";
 import { memoryStore } from "../src/lib/store.ts";
+import { vendorsIn } from "../src/lib/vendors.ts";
 import { Spin } from "../src/spin/spin.ts";
 import { VERSION } from "../src/version.ts";
 import { replayJudge } from "./replay-judge.ts";
@@ -48,7 +50,8 @@ config controller 'operator'
   const clock = new ManualClock();
   const judge = new Judge({ clock });
   const source = new PcapSource({ source: options.capture, speed: options.speed, clock, judge: replayJudge(judge) });
-  const home = new Spin({ clock, log: options.log, store, enforcer: judge, sources: [source] });
+  const vendorOf = vendorsIn(findPart("vendors.bin"), options.log);
+  const home = new Spin({ clock, log: options.log, store, enforcer: judge, sources: [source], vendorOf });
   const capture = captureControl({
     sources: [source],
     setRunning: (running) => home.setEnabled(running),

@@ -3,6 +3,7 @@ import { build } from "esbuild";
 import { readFileSync, statSync } from "node:fs";
 import { root } from "./setup.mjs";
 import { join } from "node:path";
+import { writeVendors } from "./vendors.mjs";
 
 const LIMIT = 700_000;
 const outfile = join(root, "dist/spin-usp.cjs");
@@ -41,6 +42,7 @@ const { metafile } = await build({
 
 const bytes = statSync(outfile).size;
 console.log(`dist/spin-usp.cjs: ${bytes} bytes of at most ${LIMIT}`);
+console.log(`dist/vendors.bin: ${writeVendors(join(root, "dist/vendors.bin"))} bytes`);
 if (process.argv.includes("--analyse")) {
   const inputs = Object.entries(Object.values(metafile.outputs).find(({ entryPoint }) => entryPoint)?.inputs ?? {});
   const folders = new Map();

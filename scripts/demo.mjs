@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { npmPackages, root } from "./setup.mjs";
+import { writeVendors } from "./vendors.mjs";
 
 if (!npmPackages()) process.exit(1);
 const { build } = await import("esbuild");
@@ -18,6 +19,8 @@ await build({
   target: "node20",
   logLevel: "warning",
 });
+// Beside the demo, where it looks for it.
+writeVendors(join(root, "build/demo/vendors.bin"));
 const child = spawn(process.execPath, [outfile, ...process.argv.slice(2)], { cwd: root, stdio: "inherit" });
 // Ctrl-C reaches the child by itself; here it only must not end us before it.
 process.on("SIGINT", () => undefined);

@@ -29,19 +29,29 @@ const MULTICAST = ["ff00::/8", "224.0.0.0/4"].map(
 /** Made by containers and virtual machines on machines that are no gateways. */
 const NOT_A_HOME = /^(docker|br-[0-9a-f]{12}$|virbr|lxcbr|podman|cni)/;
 const PREFIX_LIMIT = 64;
+/** `fc00::/7` and `10.0.0.0/8` may be homes. */
+const NARROWEST_WAY_OUT = 7;
 const ADDRESS_LIMIT = 256;
 
-/** `configured`: the LAN interfaces, if somebody said. All lists come sorted, so that equal layouts are equal text. */
+/**
+ * `configured`: the LAN interfaces, if the configuration says. `added`: those that a controller names besides, of which
+ * the ones that can't be the LAN are passed over (`passedOver` says why): it can widen what rules hold for, never narrow
+ * it. All lists come sorted, so that equal layouts are equal text.
+ */
 export function layOut(
   links: readonly Link[],
   addresses: readonly InterfaceAddress[],
   routes: readonly Route[],
   configured: readonly string[] = [],
+  added: readonly string[] = [],
 ): HomeLayout {
-  const lan =
-    configured.length > 0 ? links.filter((link) => configured.includes(link.name)) : findLan(links, addresses, routes);
+  const named = links.filter((link) => configured.includes(link.name) && !isLoopback(link));
+  const base = named.length > 0 ? named : findLan(links, addresses, routes);
+  const wan = waysOut(routes);
+  const more = links.filter((link) => added.includes(link.name) && !isLoopback(link) && !wan.has(link.index));
+  const lan = [...new Set([...base, ...more])];
   const lanIndexes = new Set(lan.map((link) => link.index));
-  const loopback = new Set(links.filter((link) => link.name === "lo").map((link) => link.index));
+  const loopback = new Set(links.filter(isLoopback).map((link) => link.index));
   const prefixes = new Set<string>();
   for (const { index, address, bits } of addresses)
     if (lanIndexes.has(index) && isRoutable(address)) addPrefix(prefixes, address, bits);
@@ -57,6 +67,31 @@ export function layOut(
     gatewayAddresses: [...new Set(own)].sort().slice(0, ADDRESS_LIMIT),
     gatewayMacs: [...new Set(macs)].sort((a, b) => a - b).slice(0, ADDRESS_LIMIT),
   };
+}
+
+/** Why interfaces that somebody named are not the LAN's, in words, one each; none where all are. */
+export function passedOver(
+  { links, routes }: SystemTables,
+  configured: readonly string[],
+  added: readonly string[],
+): string[] {
+  const byName = new Map(links.map((link) => [link.name, link]));
+  const wan = waysOut(routes);
+  return [...new Set([...configured, ...added])].flatMap((name) => {
+    const link = byName.get(name);
+    if (!link) return [`interface ${name} is passed over: there is none of this name`];
+    if (isLoopback(link)) return [`interface ${name} is passed over: it is the loopback`];
+    if (wan.has(link.index) && !configured.includes(name))
+      return [`interface ${name} is passed over: it is the way to the Internet`];
+    return [];
+  });
+}
+
+const isLoopback = ({ name }: Link): boolean => name === "lo";
+
+/** Interfaces of a default route, or of one that is as wide as no home is (two halves of the Internet, `2000::/3`). */
+function waysOut(routes: readonly Route[]): Set<number> {
+  return new Set(routes.filter(({ bits }) => bits < NARROWEST_WAY_OUT).map(({ index }) => index));
 }
 
 function findLan(links: readonly Link[], addresses: readonly InterfaceAddress[], routes: readonly Route[]): Link[] {

@@ -9,7 +9,7 @@ import { RequestKind, words } from "../netlink/frames.ts";
 import type { NetfilterHelper } from "../netlink/helper.ts";
 import { decodeRoutes, RouteType } from "../netlink/route-messages.ts";
 import type { Observation, Source } from "../spin/observation.ts";
-import { layOut, type SystemTables } from "./home-layout.ts";
+import { layOut, passedOver, type SystemTables } from "./home-layout.ts";
 import type { Lan } from "./lan.ts";
 import { readSystem } from "./network-files.ts";
 import { SourceHealth } from "./source-health.ts";
@@ -19,7 +19,7 @@ export interface NetworkOptions {
   readonly helper?: NetfilterHelper | undefined;
   /** Told of the LAN interfaces. */
   readonly lan: Lan;
-  /** LAN interfaces, if somebody said; changed at run time through `interfaces`. Empty: found. */
+  /** LAN interfaces, if the configuration says. Empty: found. */
   readonly interfaces?: readonly string[];
   readonly clock: Clock;
   readonly log: Log;
@@ -36,26 +36,25 @@ export class NetworkSource implements Source {
   readonly health = new SourceHealth();
   readonly #options: NetworkOptions;
   readonly #wakeup = new Wakeup();
-  #interfaces: readonly string[];
+  #added: readonly string[] = [];
 
   constructor(options: NetworkOptions) {
     this.#options = options;
-    this.#interfaces = options.interfaces ?? [];
   }
 
-  get interfaces(): readonly string[] {
-    return this.#interfaces;
+  get added(): readonly string[] {
+    return this.#added;
   }
 
-  /** Takes effect at once. */
-  set interfaces(names: readonly string[]) {
-    this.#interfaces = names;
+  /** What a controller names as LAN besides; rules go on to hold for the rest. Takes effect at once. */
+  set added(names: readonly string[]) {
+    this.#added = names;
     this.#wakeup.wake();
   }
 
   async run(signal: AbortSignal, emit: (observation: Observation) => void): Promise<void> {
     if (signal.aborted) return;
-    const { helper, lan, clock, log } = this.#options;
+    const { helper, lan, clock, log, interfaces = [] } = this.#options;
     const { health } = this;
     health.status = "Starting";
     const unusable = await whyUnusable(helper, signal);
@@ -73,7 +72,8 @@ export class NetworkSource implements Source {
       failed = false;
       try {
         const tables = live ? await readKernel(live) : await readSystem();
-        const layout = layOut(tables.links, tables.addresses, tables.routes, this.#interfaces);
+        const layout = layOut(tables.links, tables.addresses, tables.routes, interfaces, this.#added);
+        const complaints = passedOver(tables, interfaces, this.#added);
         const text = JSON.stringify(layout);
         if (text !== told) {
           told = text;
@@ -82,9 +82,9 @@ export class NetworkSource implements Source {
           lan.set(layout.lanInterfaces);
           log.info(`LAN: ${layout.lanInterfaces.join(", ") || "none found"}; ${layout.lanPrefixes.join(", ")}`);
         }
-        if (layout.lanInterfaces.length === 0) health.running(live ? "helper" : "procfs", "no LAN interface was found");
-        else if (live) health.running("helper");
-        else health.running("procfs", `${unusable ?? ""}; changes are seen late`);
+        if (layout.lanInterfaces.length === 0) complaints.push("no LAN interface was found");
+        if (!live) complaints.push(unusable ?? "", "changes are seen late");
+        health.running(live ? "helper" : "procfs", complaints.join("; "));
       } catch (error) {
         failed = true;
         health.failed((error as Error).message);

@@ -10,10 +10,12 @@ import { dateTime } from "../../datamodel/values.ts";
 import type { Judge } from "../capture/packet-flows.ts";
 import { CaptureError } from "../capture/pcap-format.ts";
 import { PcapSource } from "../capture/pcap.ts";
+import { findPart } from "../gateway/files.ts";
 import type { Prefix } from "../lib/address.ts";
 import { parsePrefix, printMac } from "../lib/address.ts";
 import { ManualClock } from "../lib/clock.ts";
 import { createLog } from "../lib/log.ts";
+import { vendorsIn } from "../lib/vendors.ts";
 import type { Source } from "../spin/observation.ts";
 import { Spin } from "../spin/spin.ts";
 import type { DestinationRow, HomeDevice } from "../spin/types.ts";
@@ -94,9 +96,11 @@ async function run(args: ReplayArguments, io: ReplayIo, signal: AbortSignal): Pr
         emit(observation);
       }),
   };
+  const log = createLog("replay", { level: "error", write: (line) => void io.stderr.write(line) });
   const spin = new Spin({
     clock,
-    log: createLog("replay", { level: "error", write: (line) => void io.stderr.write(line) }),
+    log,
+    vendorOf: vendorsIn(findPart("vendors.bin"), log),
     sources: [tapped],
     limits: { destinationsPerDevice: DESTINATIONS_PER_DEVICE, endedFlowsPerDevice: 1 },
   });

@@ -3,11 +3,12 @@ import { existsSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 /** The first of the usual places that holds the file; `undefined` if none does. */
-export function findPart(name: "spin-usp-helper" | "spin.nft" | "boot.sh"): string | undefined {
+export function findPart(name: "spin-usp-helper" | "spin.nft" | "boot.sh" | "vendors.bin"): string | undefined {
   const program = programFolder();
   const places = [
     program,
     join(program, "../build"),
+    join(program, "../dist"),
     join(program, "../src/enforce"),
     "/usr/lib/spin-usp",
     "/usr/libexec",

@@ -16,6 +16,7 @@ import type { Config } from "../config.ts";
 import { systemClock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { openStore, type Store } from "../lib/store.ts";
+import { vendorsIn } from "../lib/vendors.ts";
 import { NetfilterHelper } from "../netlink/helper.ts";
 import { Spin } from "../spin/spin.ts";
 import { VERSION } from "../version.ts";
@@ -84,6 +85,7 @@ export class Gateway {
       authority: config.agent.authority,
       management: await management(config, log),
       enforcer,
+      vendorOf: vendorsIn(findPart("vendors.bin"), log),
     });
     const capture = control((running) => home.setEnabled(running));
     const { agent, tree, mtpStates, mqttStates } = northbound({
@@ -148,7 +150,7 @@ export class Gateway {
       captureControl({
         sources,
         setRunning,
-        setInterfaces: (names) => (network.interfaces = names),
+        setInterfaces: (names) => (network.added = names),
         setCounterInterval: (seconds) => (conntrack.counterIntervalMs = seconds * 1000),
       });
     return { sources, control };

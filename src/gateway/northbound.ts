@@ -26,7 +26,7 @@ import { MtpStates } from "../usp/mtp.ts";
 import { Requests } from "../usp/requests.ts";
 import type { GatewayIdentity } from "./identity.ts";
 import { mqttConnector } from "./mqtt-connector.ts";
-import { seed } from "./seed.ts";
+import { seed, type SeededPart } from "./seed.ts";
 
 export interface NorthboundOptions {
   readonly home: SpinParts["home"];
@@ -50,6 +50,14 @@ export interface Northbound {
 
 /** The version that ran last, and whether the model was seeded. */
 const SEEDED = "seeded";
+/** Kept while rules are lost and the kernel still obeys them; `spin-usp reset` forgets it, as all that begins so. */
+const RULES_HELD = "model-rules-held";
+/** Of the documents that the first start makes: what is lost with each. */
+const SEEDED_GROUPS: readonly { readonly part: SeededPart; readonly group: string; readonly what: string }[] = [
+  { part: "brokers", group: "Device.MQTT.Client.{i}.", what: "the brokers" },
+  { part: "agent", group: "Device.LocalAgent.", what: "the controllers with their roles, topics and subscriptions" },
+  { part: "spin", group: "Device.X_SPIN.", what: "the rules and SPIN's settings" },
+];
 
 /** Builds it; connects nothing yet. Rules that were kept are in the book when this returns. */
 export function northbound(options: NorthboundOptions): Northbound {
@@ -93,11 +101,19 @@ export function northbound(options: NorthboundOptions): Northbound {
   ];
   const tree = new Tree(implementations);
   const before = store.load(SEEDED) as { version?: string } | undefined;
-  if (before === undefined) seed(tree, config, identity.endpointId);
-  if (before?.version !== version) {
-    store.save(SEEDED, { version }).catch((error: unknown) => log.warn("the first start could not be recorded", error));
-  }
-  restoreRules(tree, home);
+  const lost = new Set(
+    SEEDED_GROUPS.filter(({ group }) => persistence.found(group) !== "kept").map(({ part }) => part),
+  );
+  if (lost.size > 0) seed(tree, config, identity.endpointId, lost);
+  if (before !== undefined)
+    for (const { part, group, what } of SEEDED_GROUPS)
+      if (lost.has(part))
+        log.error(
+          `${what} (${group}) are lost, the file is ${persistence.found(group)}; as in the configuration again`,
+        );
+  if (before?.version !== version || lost.size > 0) recordStart(options, persistence);
+  const unreadable = restoreRules(tree, home, log);
+  holdLostRules(options, tree, (before !== undefined && lost.has("spin")) || unreadable > 0);
   applyCaptureSettings(tree, capture);
   tellModel(home, tree);
   quarantineNewDevices(home, tree, spin.log);
@@ -131,6 +147,37 @@ export function northbound(options: NorthboundOptions): Northbound {
     clock,
   });
   return { tree, agent, mtpStates, mqttStates };
+}
+
+/** Not before all that was seeded is kept: a power cut in between makes the next start the first again. */
+function recordStart({ store, version, log }: NorthboundOptions, persistence: Persistence): void {
+  persistence
+    .saved()
+    .then(() => store.save(SEEDED, { version }))
+    .catch((error: unknown) => log.warn("the first start could not be recorded", error));
+}
+
+/**
+ * Rules that can't be read are not lifted: the kernel keeps what it holds, over restarts too, until somebody sets a rule
+ * (which makes the known rules all there are) or resets.
+ */
+function holdLostRules({ home, store, log }: NorthboundOptions, tree: Tree, areLost: boolean): void {
+  if (!areLost && store.load(RULES_HELD) === undefined) return;
+  const why =
+    "the saved rules can't be read; blocks that were in force stay in force until a rule is set, or until " +
+    "`spin-usp reset` while the agent is stopped";
+  log.error(why);
+  home.holdRules(why);
+  const failed = (error: unknown) => log.warn("that rules are held could not be saved", error);
+  store.save(RULES_HELD, { held: true }).catch(failed);
+  const end = tree.changes.listen((change) => {
+    if (change.kind === "event" || change.kind === "operationComplete") return;
+    // Hits and states change by themselves.
+    if (!change.path.startsWith("Device.X_SPIN.Rule.") || (change.kind === "value" && !change.isSet)) return;
+    end();
+    home.holdRules("");
+    store.save(RULES_HELD, undefined).catch(failed);
+  });
 }
 
 /** What controllers set in an earlier life. */

@@ -1,6 +1,7 @@
 /**
  * First start: the rows that the configuration asks for. From then on the state directory knows; `spin-usp reset` makes
- * the next start a first one again.
+ * the next start a first one again. A document that was lost is seeded again by itself, so that a damaged file never
+ * leaves an agent that nobody can reach.
  */
 import type { Config, ControllerConfig, MqttConfig } from "../config.ts";
 import type { Tree } from "../model/tree.ts";
@@ -12,10 +13,37 @@ import { seedRoles } from "../objects/controller-trust.ts";
 const AGENT_TOPIC = TOPIC_PRESETS.spin.agent;
 const CONTROLLER_TOPIC = TOPIC_PRESETS.spin.controller;
 
-export function seed(tree: Tree, config: Config, endpointId: string): void {
+/** What is kept in a document of its own: brokers, the agent with its controllers and roles, and SPIN's settings. */
+export type SeededPart = "brokers" | "agent" | "spin";
+
+export function seed(tree: Tree, config: Config, endpointId: string, parts: ReadonlySet<SeededPart>): void {
   const transaction = new Transaction(tree);
+  const hasClients = !parts.has("brokers");
+  const clients = new Map(
+    parts.has("brokers") || parts.has("agent")
+      ? config.mqtt.map((mqtt) => [
+          mqtt.name,
+          (hasClients ? clientNamed(tree, mqtt.name) : undefined) ?? seedClient(transaction, mqtt),
+        ])
+      : [],
+  );
+  if (parts.has("agent")) seedAgent(transaction, config, endpointId, clients);
+  if (parts.has("spin")) seedSpin(transaction, config);
+  transaction.check();
+  transaction.commit();
+}
+
+function seedAgent(
+  transaction: Transaction,
+  config: Config,
+  endpointId: string,
+  clients: ReadonlyMap<string, string>,
+): void {
+  const { tree } = transaction;
   const roles = seedRoles(transaction);
-  const mtps = new Map(config.mqtt.map((mqtt) => [mqtt.name, seedMqtt(transaction, mqtt, endpointId)]));
+  const mtps = new Map(
+    config.mqtt.map((mqtt) => [mqtt.name, seedMtp(transaction, mqtt, clients.get(mqtt.name) as string, endpointId)]),
+  );
   const secured = new Set<string>();
   for (const controller of config.controllers) {
     const role = roles.get(controller.role) as string;
@@ -25,18 +53,26 @@ export function seed(tree: Tree, config: Config, endpointId: string): void {
   const trust = mustBe(tree.at("Device.LocalAgent.ControllerTrust."));
   const already = trust.object.params.get("SecuredRoles")?.read(trust.row) as readonly string[];
   transaction.write(trust, "SecuredRoles", [...new Set([...already, ...secured])]);
+}
+
+function seedSpin(transaction: Transaction, config: Config): void {
+  const { tree } = transaction;
   const capture = mustBe(tree.at("Device.X_SPIN.Capture."));
   transaction.write(capture, "Enable", config.capture.enable);
   transaction.write(capture, "Interfaces", config.capture.interface);
   transaction.write(capture, "CounterInterval", config.capture.counter_interval);
-  transaction.check();
-  transaction.commit();
 }
 
-/** @returns the path of the MTP row, without final dot */
-function seedMqtt(transaction: Transaction, mqtt: MqttConfig, endpointId: string): string {
-  const { tree } = transaction;
-  const client = add(transaction, "Device.MQTT.", "Device.MQTT.Client.", {
+/** @returns the path of the client's row, without final dot */
+function clientNamed(tree: Tree, name: string): string | undefined {
+  for (const node of tree.all(mustBe(tree.object("Device.MQTT.Client."))))
+    if (tree.text(node, "Name") === name) return node.path.slice(0, -1);
+  return undefined;
+}
+
+/** @returns the path of the client's row, without final dot */
+function seedClient(transaction: Transaction, mqtt: MqttConfig): string {
+  return add(transaction, "Device.MQTT.", "Device.MQTT.Client.", {
     Name: mqtt.name,
     Enable: "true",
     ProtocolVersion: mqtt.version,
@@ -46,11 +82,16 @@ function seedMqtt(transaction: Transaction, mqtt: MqttConfig, endpointId: string
     KeepAliveTime: `${mqtt.keepalive}`,
     ClientID: mqtt.client_id,
     Username: mqtt.username,
-  });
+  }).path.slice(0, -1);
+}
+
+/** @returns the path of the MTP row, without final dot */
+function seedMtp(transaction: Transaction, mqtt: MqttConfig, client: string, endpointId: string): string {
+  const { tree } = transaction;
   const topic = mqtt.topic === "" ? topicOf(AGENT_TOPIC, { eid: endpointId }) : mqtt.topic;
   const mtp = add(transaction, "Device.LocalAgent.", "Device.LocalAgent.MTP.", { Enable: "true", Protocol: "MQTT" });
   const settings = mustBe(tree.at(`${mtp.path}MQTT.`));
-  transaction.set(settings, "Reference", client.path.slice(0, -1));
+  transaction.set(settings, "Reference", client);
   transaction.set(settings, "ResponseTopicConfigured", topic);
   transaction.set(settings, "PublishQoS", `${mqtt.qos}`);
   return mtp.path.slice(0, -1);

@@ -6,7 +6,17 @@
  * the next round together: however many there are, a round costs one fsync a document and one for the directory (group
  * commit), and of a document that was saved twice only the newest is written.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, unlinkSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+} from "node:fs";
 import { open, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { describe } from "./log.ts";
@@ -15,17 +25,25 @@ import type { Log } from "./log.ts";
 export interface Store {
   /** The document as it was last saved; `undefined` if there is none or it was corrupt (which is logged and set aside). */
   load(name: string): unknown;
+  /** Whether there is such a document, readable or not. */
+  has(name: string): boolean;
   /**
    * Resolves when the document is on disk; rejects when the disk refused it (the old document stays). A function is
    * called when its round begins, so that a burst of saves prints a document once; so is `toJSON` of a value, which
    * must not change its mind before. `undefined` deletes the document.
    */
   save(name: string, value: unknown): Promise<void>;
-  /** Resolves when all that was saved before is on disk or was refused. */
+  /** Takes a document away that says nothing of use, though it parses; it is logged, and kept as `NAME.json.corrupt`. */
+  setAside(name: string, why: string): void;
+  /** Resolves when all that was saved before is on disk or was refused; what was refused is tried once more. */
   flush(): Promise<void>;
+  /** Why some document can't be saved at present, in words; empty if all are on disk. They are tried again by themselves. */
+  readonly refusal: string;
   /** The directory, for messages. */
   readonly directory: string;
 }
+
+const RETRY_MS = 10_000;
 
 interface Pending {
   value: unknown;
@@ -44,6 +62,7 @@ export function memoryStore(): Store {
   const documents = new Map<string, string>();
   return {
     directory: "",
+    has: (name) => documents.has(checkName(name)),
     load: (name) => {
       const text = documents.get(checkName(name));
       return text === undefined ? undefined : (JSON.parse(text) as unknown);
@@ -54,7 +73,9 @@ export function memoryStore(): Store {
       else documents.set(checkName(name), text);
       return Promise.resolve();
     },
+    setAside: (name) => void documents.delete(checkName(name)),
     flush: () => Promise.resolve(),
+    refusal: "",
   };
 }
 
@@ -63,6 +84,10 @@ class DirectoryStore implements Store {
   readonly #log: Log;
   #pending = new Map<string, Pending>();
   #round: Promise<void> | undefined;
+  /** What the disk refused and nobody saved again since. */
+  readonly #refused = new Map<string, unknown>();
+  #retry: NodeJS.Timeout | undefined;
+  #refusal = "";
 
   constructor(directory: string, log: Log) {
     this.directory = directory;
@@ -81,13 +106,26 @@ class DirectoryStore implements Store {
     try {
       return JSON.parse(text) as unknown;
     } catch (error) {
-      // Set aside rather than overwritten: somebody may want to see what happened to it.
-      const aside = `${path}.corrupt`;
-      renameSync(path, aside);
-      syncDirectory(this.directory);
-      this.#log.warn(`${path} is corrupt (${describe(error)}); set aside as ${aside}, starting without it`);
+      this.setAside(name, describe(error));
       return undefined;
     }
+  }
+
+  setAside(name: string, why: string): void {
+    // Set aside rather than overwritten: somebody may want to see what happened to it.
+    const path = this.#path(name);
+    const aside = `${path}.corrupt`;
+    renameSync(path, aside);
+    syncDirectory(this.directory);
+    this.#log.error(`${path} is corrupt (${why}); set aside as ${aside}, starting without it`);
+  }
+
+  get refusal(): string {
+    return this.#refusal;
+  }
+
+  has(name: string): boolean {
+    return existsSync(this.#path(name));
   }
 
   save(name: string, value: unknown): Promise<void> {
@@ -103,7 +141,40 @@ class DirectoryStore implements Store {
   }
 
   async flush(): Promise<void> {
+    await this.#idle();
+    this.#tryAgain();
+    await this.#idle();
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+  }
+
+  async #idle(): Promise<void> {
     while (this.#round) await this.#round;
+  }
+
+  #tryAgain(): void {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    if (this.#refused.size > 0) this.#round ??= this.#rounds();
+  }
+
+  /** Keeps in mind what the disk refused; a document that can't be printed is its maker's fault and is not tried again. */
+  #note(batch: ReadonlyMap<string, Pending>, errors: readonly (Error | undefined)[]): void {
+    for (const [index, [name, { value }]] of [...batch].entries()) {
+      const error = errors[index];
+      if (error && "code" in error) this.#refused.set(name, value);
+      else this.#refused.delete(name);
+    }
+    const before = this.#refusal;
+    const error = errors.find((one) => one && "code" in one);
+    if (this.#refused.size === 0) this.#refusal = "";
+    else if (error) this.#refusal = describe(error);
+    if (before === "" && this.#refusal !== "")
+      this.#log.error(`${this.directory} can't be written, trying again each ${RETRY_MS / 1000} s: ${this.#refusal}`);
+    if (before !== "" && this.#refusal === "") this.#log.warn(`${this.directory} can be written again; all is saved`);
+    if (this.#refused.size === 0) return;
+    this.#retry ??= setTimeout(() => this.#tryAgain(), RETRY_MS);
+    this.#retry.unref();
   }
 
   /** Writes until nothing waits. Never rejects: each save has its own promise. */
@@ -111,14 +182,19 @@ class DirectoryStore implements Store {
     // What is saved in this same turn of the event loop joins the first round, and what the turn began goes out first: a
     // block reaches the kernel before a thousand rules are printed.
     await new Promise<void>((resolve) => setImmediate(resolve));
+    // Whatever is saved shows whether there is room again for what was refused.
+    for (const [name, value] of this.#refused)
+      if (!this.#pending.has(name)) this.#pending.set(name, { value, waiting: [] });
     while (this.#pending.size > 0) {
       const batch = this.#pending;
       this.#pending = new Map();
       const results = await Promise.all([...batch].map(([name, pending]) => this.#replace(name, pending.value)));
       let directoryError: Error | undefined;
       if (results.includes(undefined)) directoryError = await this.#syncDirectory();
+      const errors = results.map((result) => result ?? directoryError);
+      this.#note(batch, errors);
       for (const [index, pending] of [...batch.values()].entries()) {
-        const error = results[index] ?? directoryError;
+        const error = errors[index];
         for (const { resolve, reject } of pending.waiting) error ? reject(error) : resolve();
       }
     }
@@ -146,7 +222,7 @@ class DirectoryStore implements Store {
       return undefined;
     } catch (error) {
       await unlink(temporary).catch(() => undefined);
-      return error instanceof Error ? error : new Error(String(error));
+      return error as Error;
     }
   }
 

@@ -15,9 +15,13 @@ export interface Section {
 
 type Document = Record<string, Section>;
 
+/** `missing`: never saved, or deleted; `unreadable`: it was no document of ours and is set aside, with an error logged. */
+export type Found = "kept" | "missing" | "unreadable";
+
 export class Persistence {
   readonly #store: Store;
   readonly #loaded = new Map<string, Document>();
+  readonly #found = new Map<string, Found>();
   readonly #sections = new Map<string, Map<string, () => Section>>();
   #saving: Promise<void> = Promise.resolve();
 
@@ -30,13 +34,25 @@ export class Persistence {
     const sections = this.#sections.get(group) ?? new Map<string, () => Section>();
     sections.set(path, snapshot);
     this.#sections.set(group, sections);
-    let document = this.#loaded.get(group);
-    if (!document) {
-      const loaded = this.#store.load(documentName(group));
-      document = isDocument(loaded) ? loaded : {};
-      this.#loaded.set(group, document);
-    }
+    const document = this.#loaded.get(group) ?? this.#load(group);
     return document[path];
+  }
+
+  /** What the start found of a group; the path of its topmost stored object names it. */
+  found(group: string): Found {
+    return this.#found.get(group) ?? "missing";
+  }
+
+  #load(group: string): Document {
+    const name = documentName(group);
+    const isThere = this.#store.has(name);
+    const loaded = isThere ? this.#store.load(name) : undefined;
+    const wrong = loaded === undefined ? undefined : wrongIn(loaded);
+    if (wrong !== undefined) this.#store.setAside(name, wrong);
+    const document = loaded === undefined || wrong !== undefined ? {} : (loaded as Document);
+    this.#found.set(group, !isThere ? "missing" : loaded === undefined || wrong !== undefined ? "unreadable" : "kept");
+    this.#loaded.set(group, document);
+    return document;
   }
 
   /** The group's rows changed. */
@@ -64,12 +80,38 @@ export class Persistence {
 const documentName = (group: string) =>
   `model-${group.replaceAll(".{i}", "").slice(0, -1).toLowerCase().replaceAll(".", "-")}`;
 
-function isDocument(value: unknown): value is Document {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    Object.values(value).every(
-      (section) => typeof section === "object" && section !== null && "rows" in section && "next" in section,
-    )
-  );
+/** Why it is no document of ours, in words; `undefined` if it is one. A part taken for the whole would lose the rest. */
+function wrongIn(value: unknown): string | undefined {
+  if (!isRecord(value)) return "not an object";
+  const sections = Object.entries(value);
+  if (sections.length === 0) return "empty";
+  for (const [path, section] of sections) {
+    const wrong = isRecord(section) ? wrongInSection(section, path.split("{i}").length - 1) : "not an object";
+    if (wrong !== undefined) return `${path}: ${wrong}`;
+  }
+  return undefined;
+}
+
+function wrongInSection({ next, rows }: Readonly<Record<string, unknown>>, depth: number): string | undefined {
+  if (!isRecord(next) || !isRecord(rows)) return "next or rows is missing";
+  for (const [key, number] of Object.entries(next))
+    if (!isKey(key, depth - 1) || !Number.isSafeInteger(number) || (number as number) < 0)
+      return `next of ${JSON.stringify(key)} is no number`;
+  for (const [key, texts] of Object.entries(rows)) {
+    if (!isKey(key, depth)) return `${JSON.stringify(key)} is no row`;
+    if (!isRecord(texts) || !Object.values(texts).every((text) => typeof text === "string"))
+      return `row ${JSON.stringify(key)} has values that are no texts`;
+  }
+  return undefined;
+}
+
+/** Whether a row key has that many instance numbers. */
+function isKey(key: string, depth: number): boolean {
+  if (depth <= 0) return depth === 0 && key === "";
+  const numbers = key.split(".");
+  return numbers.length === depth && numbers.every((number) => /^[1-9]\d*$/.test(number));
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -235,7 +235,10 @@ class StoredObject implements Implementation {
     for (const [key, next] of Object.entries(saved.next)) {
       const numbers = key === "" ? [] : key.split(".").map(Number);
       const parent = parentRow(object, numbers);
-      if (parent !== undefined || numbers.length === 0) this.#bucket(parent).next = next;
+      if (parent === undefined && numbers.length > 0) continue;
+      const bucket = this.#bucket(parent);
+      // No number is given twice, whatever became of the file.
+      bucket.next = Math.max(next, ...bucket.rows.keys());
     }
   }
 

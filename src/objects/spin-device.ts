@@ -3,7 +3,6 @@ import { ROOT, SpinDevice, SpinDeviceStats } from "../../datamodel/spin.ts";
 import { NEVER, UNKNOWN_TIME } from "../../datamodel/values.ts";
 import { parseMac } from "../lib/address.ts";
 import { describe } from "../lib/log.ts";
-import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import { bind } from "../model/binding.ts";
 import type { Implementation } from "../model/implementation.ts";
 import type { HomeDevice } from "../spin/types.ts";
@@ -105,7 +104,7 @@ export function spinDeviceStats(): Implementation {
 /** The answer to the controller waits for it, and tells it what the disk refused. */
 function kept({ persistence, log }: SpinParts, saved: Promise<void>): void {
   persistence?.include(saved);
-  saved.catch((error: unknown) => log.warn("the devices could not be saved", error));
+  saved.catch((error: unknown) => log.warn(`the devices could not be saved: ${describe(error)}`));
 }
 
 /** It is in force, or will be at once, and no other rule decides instead. */
@@ -118,11 +117,8 @@ function isObeyed({ home }: SpinParts, rule: number): boolean {
 async function inForce({ persistence, home }: SpinParts): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, 2000)));
-  try {
-    await Promise.all([persistence?.saved(), Promise.race([home.settled(), patience])]);
-  } catch (error) {
-    throw new UspError(UspErrorCode.Internal, `the rule is in force but could not be saved: ${describe(error)}`);
-  } finally {
-    clearTimeout(timer);
-  }
+  // A disk that refuses is told by whoever sends the answer: it waits for the same promise.
+  const saved = persistence?.saved().catch(() => undefined);
+  await Promise.all([saved, Promise.race([home.settled(), patience])]);
+  clearTimeout(timer);
 }

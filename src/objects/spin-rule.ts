@@ -2,6 +2,7 @@
 import { ROOT, SpinRule } from "../../datamodel/spin.ts";
 import type { Values } from "../../datamodel/schema.ts";
 import { NEVER, UNKNOWN_TIME } from "../../datamodel/values.ts";
+import type { Log } from "../lib/log.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import type { Caller, Implementation, ModelTree } from "../model/implementation.ts";
 import { table, type StoredRow } from "../model/table.ts";
@@ -83,11 +84,23 @@ function originOf({ roles }: Caller): RuleOrigin {
   return roles.has(ROLE_AGENT) ? "System" : "Controller";
 }
 
-/** Rows that were kept over a restart, into the book. Called once, when the tree stands. */
-export function restoreRules(tree: Tree, home: SpinParts["home"]): void {
+/**
+ * Rows that were kept over a restart, into the book. Called once, when the tree stands.
+ * @returns how many make no rule, which is logged
+ */
+export function restoreRules(tree: Tree, home: SpinParts["home"], log: Log): number {
   const object = tree.object(`${ROOT}Rule.`);
-  if (!object) return;
-  for (const { row, instance } of tree.all(object)) home.rules.put(toRule(row as RuleRow), home.savedHits(instance));
+  let unreadable = 0;
+  for (const { row, instance, path } of object ? tree.all(object) : []) {
+    try {
+      home.rules.put(toRule(row as RuleRow), home.savedHits(instance));
+    } catch (error) {
+      if (!(error instanceof UspError)) throw error;
+      unreadable++;
+      log.error(`${path} can't be read: ${error.message}`);
+    }
+  }
+  return unreadable;
 }
 
 /** @throws UspError 7012 where a list holds what its members alone do not show, e.g. `*` among others */

@@ -13,6 +13,10 @@ export interface ConditionOptions {
   readonly parts: () => readonly { readonly name: string; readonly health: Health }[];
   /** Why the newest policy is not in force; empty if it is. */
   readonly rulesError: () => string;
+  /** Why rules of an earlier life are unknown while the kernel still obeys them; empty if they are not. */
+  readonly rulesHeld: () => string;
+  /** Why the state can't be saved at present; empty if it can. */
+  readonly saveError: () => string;
   readonly isOffloaded: () => boolean;
   readonly changed: () => void;
   /** What a part says of itself changed. */
@@ -56,14 +60,17 @@ export class Condition {
   }
 
   #judge(all: ReturnType<ConditionOptions["parts"]>): [SpinStatus, string] {
-    const { isEnabled, rulesError } = this.#options;
+    const { isEnabled, rulesError, rulesHeld, saveError } = this.#options;
     if (!isEnabled()) return ["Disabled", "Enable is false."];
     const inTrouble = all.filter(({ health }) => health.status === "Error" || health.status === "Degraded");
     const words = inTrouble.map(
       ({ name, health }) => `${name} (${health.backend}): ${health.lastError || health.status.toLowerCase()}`,
     );
     if (rulesError() !== "") words.push(`rules are not in force: ${rulesError()}`);
-    if (inTrouble.some(({ health }) => health.status === "Error")) return ["Error", words.join("; ")];
+    if (saveError() !== "") words.push(`state can't be saved: ${saveError()}`);
+    if (rulesHeld() !== "") words.unshift(rulesHeld());
+    if (rulesHeld() !== "" || inTrouble.some(({ health }) => health.status === "Error"))
+      return ["Error", words.join("; ")];
     if (words.length > 0) return ["Degraded", words.join("; ")];
     const starting = all.find(({ health }) => health.status === "Starting");
     return starting ? ["Starting", `${starting.name} is starting.`] : ["Running", ""];

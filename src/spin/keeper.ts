@@ -5,9 +5,13 @@ import type { Store } from "../lib/store.ts";
 import type { DeviceTable } from "./devices.ts";
 import { STATE_DOCUMENT } from "./state.ts";
 
-/** New rows are written this soon, so that they keep their numbers over a crash, but not more often than that. */
-const ROWS_SETTLE_MS = 2000;
-const ROWS_INTERVAL_MS = 15_000;
+/**
+ * New rows are written with the next second's work, so that they keep their numbers over a crash. Each such write doubles
+ * the pause before the next, so that a flood of forged addresses does not wear the flash; quiet makes it short again.
+ */
+const ROWS_PAUSE_MS = 900;
+const ROWS_LONGEST_PAUSE_MS = 30_000;
+const QUIET_MS = 60_000;
 /** Instance numbers are reserved on disk by so many, so that none is given twice whatever happens. */
 const NUMBERS_AT_ONCE = 256;
 
@@ -26,7 +30,8 @@ export class Keeper {
   /** Numbers below are on disk as given out, or about to be. */
   #reserved: number;
   #savedAt: number;
-  #dirtySince = Infinity;
+  #rowsSavedAt = -Infinity;
+  #rowsPause = ROWS_PAUSE_MS;
   #isOpen = false;
 
   constructor(options: KeeperOptions, reserved: number) {
@@ -64,9 +69,14 @@ export class Keeper {
   tick(): void {
     const { clock, devices, intervalMs, log } = this.#options;
     const now = clock.monotonic();
-    if (devices.dirty && this.#dirtySince === Infinity) this.#dirtySince = now;
     if (!this.#isOpen) return;
-    const rowsDue = now - this.#dirtySince >= ROWS_SETTLE_MS && now - this.#savedAt >= ROWS_INTERVAL_MS;
+    const quiet = now - this.#rowsSavedAt;
+    if (quiet >= QUIET_MS) this.#rowsPause = ROWS_PAUSE_MS;
+    const rowsDue = devices.dirty && quiet >= this.#rowsPause;
+    if (rowsDue) {
+      this.#rowsSavedAt = now;
+      this.#rowsPause = Math.min(this.#rowsPause * 2, ROWS_LONGEST_PAUSE_MS);
+    }
     const numbersDue = devices.nextNumber + NUMBERS_AT_ONCE / 4 > this.#reserved;
     if (rowsDue || numbersDue || now - this.#savedAt >= intervalMs)
       this.save().catch((error: unknown) => log.error("the counters were not saved", error));
@@ -75,7 +85,6 @@ export class Keeper {
   async #write(): Promise<void> {
     const { clock, store, devices, document } = this.#options;
     this.#savedAt = clock.monotonic();
-    this.#dirtySince = Infinity;
     devices.dirty = false;
     const reserved = this.#reserved;
     await store.save(STATE_DOCUMENT, () => document(reserved));

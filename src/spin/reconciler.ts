@@ -40,6 +40,7 @@ export class Reconciler {
   #needsStart = false;
   #started = false;
   #policyIsOld = true;
+  #isHeld = false;
   #pump: Promise<void> | undefined;
   #scheduled = false;
   #failures = 0;
@@ -69,6 +70,14 @@ export class Reconciler {
 
   /** A rule changed, or expired. Applied in this turn of the event loop, after the caller has finished. */
   policyChanged(): void {
+    this.#policyIsOld = true;
+    this.#wake();
+  }
+
+  /** Held: no policy is applied, so that the kernel keeps what it has. */
+  hold(isHeld: boolean): void {
+    this.#isHeld = isHeld;
+    if (isHeld) return;
     this.#policyIsOld = true;
     this.#wake();
   }
@@ -140,7 +149,11 @@ export class Reconciler {
   }
 
   #isBehind(): boolean {
-    return this.#needsStart || this.#policyIsOld || this.#scheduled || this.#pump !== undefined;
+    return this.#needsStart || this.#isPolicyDue() || this.#scheduled || this.#pump !== undefined;
+  }
+
+  #isPolicyDue(): boolean {
+    return this.#policyIsOld && !this.#isHeld;
   }
 
   #wake(): void {
@@ -152,7 +165,7 @@ export class Reconciler {
       if (this.#closed || this.#pump) return;
       this.#pump = this.#work().finally(() => {
         this.#pump = undefined;
-        if (!this.#closed && !this.#retry && (this.#needsStart || (this.#started && this.#policyIsOld))) this.#wake();
+        if (!this.#closed && !this.#retry && (this.#needsStart || (this.#started && this.#isPolicyDue()))) this.#wake();
         else if (!this.#isBehind()) for (const resolve of this.#settled.splice(0)) resolve();
       });
     });
@@ -162,7 +175,7 @@ export class Reconciler {
   async #work(): Promise<void> {
     try {
       if (this.#needsStart) await this.#start();
-      while (this.#started && this.#policyIsOld && !this.#needsStart && !this.#closed) await this.#apply();
+      while (this.#started && this.#isPolicyDue() && !this.#needsStart && !this.#closed) await this.#apply();
       this.#failures = 0;
       this.lastError = "";
     } catch (error) {

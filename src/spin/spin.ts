@@ -112,6 +112,8 @@ export class Spin implements Home {
 
   #tickedAt = -Infinity;
   #ticks = 0;
+  /** Why rules of an earlier life are left as the kernel has them; empty if they are not. */
+  #rulesHeld = "";
 
   constructor(options: SpinOptions) {
     this.#options = options;
@@ -206,6 +208,8 @@ export class Spin implements Home {
       isEnabled: () => this.#sources.enabled,
       parts: () => this.#parts(),
       rulesError: () => this.#reconciler?.lastError ?? "",
+      rulesHeld: () => this.#rulesHeld,
+      saveError: () => options.store?.refusal ?? "",
       isOffloaded: () => this.#flows.offloaded > 0,
       changed: () => this.#notify({ kind: "status-changed" }),
       partChanged: () => this.#notify({ kind: "part-changed" }),
@@ -410,6 +414,12 @@ export class Spin implements Home {
 
   settled(): Promise<void> {
     return this.#reconciler?.settled() ?? Promise.resolve();
+  }
+
+  holdRules(why: string): void {
+    this.#rulesHeld = why;
+    this.#reconciler?.hold(why !== "");
+    this.#condition.update();
   }
 
   savedHits(rule: number): RuleHits | undefined {

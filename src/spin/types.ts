@@ -250,6 +250,12 @@ export interface Home {
   /** Hits of a rule as they were saved before this start, for `rules.put(rule, hits)`; `undefined` if there were none. */
   savedHits(rule: number): RuleHits | undefined;
 
+  /**
+   * The rules of an earlier life can't be read: what the kernel holds of them stays as it is, and `why` is told in
+   * statusReason with status Error. Empty: the rules that are known are all there are, and are applied.
+   */
+  holdRules(why: string): void;
+
   subscribe(listener: Listener): () => void;
   /** Feeds one observation, as `run` does with those of the sources. */
   observe(observation: Observation): void;

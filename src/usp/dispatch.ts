@@ -78,12 +78,15 @@ function afterSaving(
   if (after === before) return answer(msgId, response);
   return after.then(
     () => answer(msgId, response),
-    (error: unknown) => {
-      log.error("the state directory refused a change", error);
-      const why = `the change is in force but could not be saved: ${describe(error)}`;
-      return { msg: errorMsg(msgId, UspErrorCode.Internal, why) };
-    },
+    (error: unknown) => ({ msg: unsaved(msgId, error, log) }),
   );
+}
+
+/** A full disk is nobody's bug: the change stays in force, and the store tries again to save it. */
+function unsaved(msgId: string, error: unknown, log: Log): Msg {
+  const why = `in force now, but could not be saved: ${describe(error)}`;
+  log.warn(`a change is ${why}`);
+  return errorMsg(msgId, UspErrorCode.ResourcesExceeded, why);
 }
 
 async function operateAnswer(
@@ -91,13 +94,23 @@ async function operateAnswer(
   request: Extract<RequestType, { $case: "operate" }>["value"],
   context: DispatchContext,
 ): Promise<Answer> {
+  let outcome;
+  let saving: Promise<void> | undefined;
   try {
     const before = context.saved();
-    const { response, start } = await operate(request, context);
+    outcome = await operate(request, context);
     const after = context.saved();
-    if (after !== before) await after;
-    return { ...(request.sendResp ? answer(msgId, response) : {}), afterwards: start };
+    if (after !== before) saving = after;
   } catch (error) {
     return failure(msgId, error, context.log);
   }
+  const { response, start } = outcome;
+  try {
+    await saving;
+  } catch (error) {
+    // What it has begun goes on all the same.
+    const msg = unsaved(msgId, error, context.log);
+    return { ...(request.sendResp ? { msg } : {}), afterwards: start };
+  }
+  return { ...(request.sendResp ? answer(msgId, response) : {}), afterwards: start };
 }

@@ -1,4 +1,4 @@
-import { layOut } from "../../src/capture/home-layout.ts";
+import { layOut, passedOver } from "../../src/capture/home-layout.ts";
 import { parseRoutes4, parseRoutes6 } from "../../src/capture/network-files.ts";
 import type { InterfaceAddress, Link, Route } from "../../src/netlink/route-messages.ts";
 
@@ -95,6 +95,34 @@ describe("the home's layout", () => {
       ["eth0"],
     );
     expect(layout).toMatchObject({ lanInterfaces: ["eth0"], lanPrefixes: ["192.0.2.0/24"] });
+  });
+
+  describe("named by a controller", () => {
+    const links = [LO, link(2, "eth0"), link(3, "wg0"), link(4, "br-lan", { type: "bridge" }), link(5, "br-guest")];
+    const addresses = [address(4, "192.0.2.1/24"), address(5, "198.51.100.1/24")];
+    const routes = [defaultRoute(2), { ...defaultRoute(3), destination: "128.0.0.0", bits: 1 }];
+    const lanOf = (configured: string[], added: string[]) =>
+      layOut(links, addresses, routes, configured, added).lanInterfaces;
+
+    test.each([[[]], [["br-lan"]]])("is more than what is found or configured (%j), never less", (configured) => {
+      expect(lanOf(configured, ["br-guest"])).toEqual(["br-guest", "br-lan"]);
+      for (const name of ["lo", "eth0", "wg0", "nowhere"]) expect(lanOf(configured, [name])).toEqual(["br-lan"]);
+    });
+
+    test("and can't be the LAN's is said", () => {
+      const said = passedOver({ links, addresses, routes }, ["br-lan"], ["lo", "eth0", "wg0", "nowhere", "br-guest"]);
+      expect(said).toEqual([
+        expect.stringContaining("interface lo is passed over: it is the loopback"),
+        expect.stringContaining("interface eth0 is passed over: it is the way to the Internet"),
+        expect.stringContaining("interface wg0 is passed over: it is the way to the Internet"),
+        expect.stringContaining("interface nowhere is passed over: there is none of this name"),
+      ]);
+    });
+
+    test("is found where the configured one is not there", () => {
+      expect(lanOf(["br0"], [])).toEqual(["br-lan"]);
+      expect(passedOver({ links, addresses, routes }, ["br0"], [])).toHaveLength(1);
+    });
   });
 
   test("of a machine that is no router is empty", () => {

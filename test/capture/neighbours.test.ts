@@ -146,8 +146,16 @@ describeUnless(homeMissing(), "in a home", () => {
     await waitFor("the new prefix", () => seen.at(-1)?.lanPrefixes.includes("198.51.99.0/24") === true);
     await exec(home.gateway, "ip", ["address", "del", "198.51.99.1/24", "dev", "br-lan"]);
     await waitFor("its end", () => seen.at(-1)?.lanPrefixes.includes("198.51.99.0/24") === false);
-    source.interfaces = ["wan"];
-    await waitFor("the configured one", () => seen.at(-1)?.lanInterfaces.join() === "wan");
+    await exec(home.gateway, "ip", ["link", "add", "attic", "type", "bridge"]);
+    source.added = ["wan", "lo", "nowhere", "attic"];
+    await waitFor("the one that is added", () => seen.at(-1)?.lanInterfaces.join() === "attic,br-lan");
+    expect(source.health.status).toBe("Degraded");
+    for (const why of [/wan is passed over: .*Internet/, /lo is passed over: .*loopback/, /nowhere is .*none of this/])
+      expect(source.health.lastError).toMatch(why);
+    source.added = [];
+    await waitFor("the LAN alone", () => seen.at(-1)?.lanInterfaces.join() === "br-lan");
+    expect(source.health.status).toBe("Running");
+    await exec(home.gateway, "ip", ["link", "del", "attic"]);
     stop.abort();
     await running;
   });

@@ -33,8 +33,8 @@ describeUnless(sceneMissing(), "with a full disk", () => {
         (error: unknown) => error,
       );
       expect(refused).toBeInstanceOf(UspError);
-      expect((refused as UspError).code).toBe(7003);
-      expect((refused as UspError).message).toContain("in force but could not be saved: ENOSPC");
+      expect((refused as UspError).code).toBe(7005);
+      expect((refused as UspError).message).toContain("in force now, but could not be saved: ENOSPC");
       const rule = "Device.X_SPIN.Rule.1.";
       await operator.inForce(rule);
       await eventually(

@@ -1,11 +1,12 @@
 /** The state directory: one agent at a time, nothing acknowledged is lost, and a disk that refuses is not the end. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, readlinkSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Controller } from "../../src/controller/controller.ts";
 import { lockState, StateLockedError } from "../../src/gateway/state-lock.ts";
+import { eventually } from "../support/eventually.ts";
 import { describeUnless, missing } from "../support/needs.ts";
 import { answers, Bed, exitOf, gatewayMissing } from "./support.ts";
 
@@ -134,8 +135,12 @@ describeUnless(gatewayMissing, "the state directory", () => {
     "null",
     "[]",
     "{}",
+    '[{"a":null}]',
+    '{"Device.X_SPIN.Rule.{i}.":{"next":{"":1},"rows":{"1":null}}}',
+    '{"Device.X_SPIN.Rule.{i}.":{"next":{"":1},"rows":{"1.2":{}}}}',
+    '{"Device.X_SPIN.Rule.{i}.":{"next":{"":"x"},"rows":{}}}',
   ])(
-    "a document that holds %j does not keep the agent from starting, and is not lost if it is no JSON",
+    "a document that holds %j does not keep the agent from starting, is set aside, and the loss is told until a rule is set",
     async (text) => {
       const folder = await bed.folder();
       const agent = await bed.agent(folder);
@@ -149,15 +154,50 @@ describeUnless(gatewayMissing, "the state directory", () => {
       agent.restart();
       await answers(controller, agent);
       expect([...(await controller.read(["Device.X_SPIN.Rule."])).keys()]).toEqual([]);
-      if (!["null", "[]", "{}"].includes(text)) {
-        expect(agent.log).toMatch(
-          /^<4>store: .*model-device-x_spin.*\.json is corrupt \(.*\); set aside as .*\.corrupt/m,
-        );
-        expect(readFileSync(`${file}.corrupt`, "utf8")).toBe(text);
-      }
+      expect(agent.log).toMatch(
+        /^<3>store: .*model-device-x_spin.*\.json is corrupt \(.*\); set aside as .*\.corrupt/m,
+      );
+      expect(agent.log).toMatch(/^<3>.*the rules and SPIN's settings .* are lost/m);
+      expect(readFileSync(`${file}.corrupt`, "utf8")).toBe(text);
+      expect(existsSync(join(folder, "state/model-rules-held.json"))).toBe(true);
       expect(await controller.create("Device.X_SPIN.Rule.", { ...RULE, DestinationList: "203.0.113.2" })).toMatch(
         rule.replace(/\d+\.$/, ""),
       );
+      await eventually(
+        () => existsSync(join(folder, "state/model-rules-held.json")),
+        (isHeld) => !isHeld,
+        { what: "rules held" },
+      );
+    },
+    60_000,
+  );
+
+  test.each(["model-device-localagent", "model-device-mqtt-client", "model-device-x_spin"])(
+    "%s that is cut short or gone is seeded again, and the agent is as reachable as before",
+    async (name) => {
+      const folder = await bed.folder();
+      const agent = await bed.agent(folder);
+      const controller = await bed.controller();
+      await answers(controller, agent);
+      const file = join(folder, "state", `${name}.json`);
+      for (const spoil of [
+        () => writeFileSync(file, readFileSync(file, "utf8").slice(0, 40)),
+        () => unlinkSync(file),
+      ]) {
+        await agent.kill();
+        spoil();
+        agent.log = "";
+        agent.restart();
+        await answers(controller, agent);
+        expect(agent.log).toMatch(/^<3>.* are lost, the file is (?:unreadable|missing)/m);
+        expect((await controller.read(["Device.LocalAgent.Controller.1.EndpointID"])).size).toBe(1);
+      }
+      // What was seeded again is kept.
+      await agent.kill();
+      agent.log = "";
+      agent.restart();
+      await answers(controller, agent);
+      expect(agent.log).not.toContain("are lost");
     },
     60_000,
   );
@@ -177,14 +217,14 @@ describeUnless(gatewayMissing, "the state directory", () => {
         (error: unknown) => String(error),
       );
 
-    test("that is full, a change is in force, answered 7003, and kept once there is room", async () => {
+    test("that is full, a change is in force, answered 7005, and kept once there is room", async () => {
       const { agent, state } = await over("-o size=128k");
       const controller = await bed.controller();
       await answers(controller, agent);
       expect(await tryRule(controller, 1)).toBe("");
       const room = fill(state());
       const refused = await tryRule(controller, 2);
-      expect(refused).toMatch(/in force but could not be saved: ENOSPC/);
+      expect(refused).toMatch(/in force now, but could not be saved: ENOSPC/);
       const rules = async () =>
         [...(await controller.read(["Device.X_SPIN.Rule."]))].filter(([path]) => path.endsWith("DestinationList"));
       expect((await rules()).map(([, value]) => value)).toEqual([address(1), address(2)]);

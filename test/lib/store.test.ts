@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLog, silentLog } from "../../src/lib/log.ts";
@@ -69,6 +69,35 @@ describe("the state directory", () => {
     expect(store.load("good")).toBe(1);
     await store.save("bad", 2);
     expect(store.load("bad")).toBe(2);
+  });
+
+  it("tries again what the disk refused with whatever is saved next, and says meanwhile why", async () => {
+    const lines: string[] = [];
+    const log = createLog("store", { level: "info", terminal: false, write: (line) => lines.push(line) });
+    const store = openStore(directory, log);
+    mkdirSync(join(directory, "rules.json.new"));
+    await expect(store.save("rules", () => "mine")).rejects.toThrow("EISDIR");
+    expect(store.refusal).toContain("EISDIR");
+    await store.save("other", 1);
+    expect(store.refusal).toContain("EISDIR");
+    rmSync(join(directory, "rules.json.new"), { recursive: true });
+    await store.save("other", 2);
+    expect([store.load("rules"), store.refusal]).toEqual(["mine", ""]);
+    expect(lines).toEqual([
+      expect.stringMatching(/^<3>store: .* can't be written, trying again each 10 s: .*EISDIR/),
+      expect.stringMatching(/^<4>store: .* can be written again; all is saved/),
+    ]);
+  });
+
+  it("sets aside, for its reader, what parses and makes no sense", async () => {
+    const lines: string[] = [];
+    const log = createLog("store", { level: "info", terminal: false, write: (line) => lines.push(line) });
+    const store = openStore(directory, log);
+    await store.save("rules", [null]);
+    store.setAside("rules", "not an object");
+    expect([store.has("rules"), store.load("rules")]).toEqual([false, undefined]);
+    expect(readFileSync(join(directory, "rules.json.corrupt"), "utf8")).toBe("[null]");
+    expect(lines.join("")).toMatch(/^<3>store: .*rules\.json is corrupt \(not an object\)/);
   });
 
   it("refuses names that would leave the directory", () => {

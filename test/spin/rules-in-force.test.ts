@@ -43,6 +43,25 @@ describe("the enforcer", () => {
     ]);
   });
 
+  it("gets no policy while rules of an earlier life can't be read, and nobody waits for it", async () => {
+    const enforcer = new WritingEnforcer();
+    const test = new TestHome({ enforcer });
+    test.spin.holdRules("the saved rules can't be read");
+    test.network();
+    await test.spin.settled();
+    test.neighbour(1, "192.0.2.10");
+    enforcer.lose();
+    await turn();
+    expect(enforcer.take().filter((call) => call.startsWith("apply"))).toEqual([]);
+    test.spin.setEnabled(true);
+    expect([test.spin.status, test.spin.statusReason]).toEqual(["Error", "the saved rules can't be read"]);
+    test.spin.rules.put(block({ id: 4, macs: [mac(1)], destinations: "*" }));
+    test.spin.holdRules("");
+    await test.spin.settled();
+    expect(enforcer.take()).toContain("apply 4");
+    expect(test.spin.status).toBe("Running");
+  });
+
   it("is told of addresses at once, and of moves as both halves", async () => {
     const { enforcer, test } = await started();
     test.neighbour(1, "2001:db8:1::10");

@@ -98,6 +98,43 @@ describe("run", () => {
     await lives;
   });
 
+  it("keeps the number of a device that was there for a second when it crashes", async () => {
+    const store = memoryStore();
+    const clock = new ManualClock(START);
+    const first = new Spin({ clock, log: silentLog, store, sources: [new Said("conntrack", said())] });
+    const control = new AbortController();
+    const running = first.run(control.signal);
+    await turn();
+    clock.advance(1000);
+    first.tick();
+    // Had it died here:
+    const copy = memoryStore();
+    await copy.save("home", store.load("home"));
+    const second = new Spin({ clock, log: silentLog, store: copy });
+    expect(second.deviceByMac(mac(1))?.number).toBe(1);
+    control.abort();
+    await running;
+  });
+
+  it("does not write for each row of a flood of forged addresses", async () => {
+    const memory = memoryStore();
+    let saves = 0;
+    const store = { ...memory, save: (name: string, value: unknown) => (saves++, memory.save(name, value)) };
+    const clock = new ManualClock(START);
+    const spin = new Spin({ clock, log: silentLog, store, sources: [new Said("conntrack", said())] });
+    const control = new AbortController();
+    const running = spin.run(control.signal);
+    await turn();
+    for (let second = 1; second <= 240; second++) {
+      clock.advance(1000);
+      spin.observe({ kind: "neighbour", time: START, mac: mac(second), interface: "br-lan", state: "reachable" });
+    }
+    expect(saves).toBeGreaterThan(5);
+    expect(saves).toBeLessThan(20);
+    control.abort();
+    await running;
+  });
+
   it("ends by itself when all its sources have, as a replay's do", async () => {
     const spin = new Spin({ clock: new ManualClock(START), log: silentLog, sources: [new Said("pcap", said(), true)] });
     await spin.run(new AbortController().signal);

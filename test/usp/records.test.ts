@@ -261,7 +261,7 @@ describe("requests under way", () => {
       saving.catch(() => undefined);
     });
     const { errCode, errMsg } = await full.admin.error(setOne("Device.House.", { Name: "x" }));
-    expect(errCode).toBe(7003);
+    expect(errCode).toBe(7005);
     expect(errMsg).toContain("no space left");
     await full.stop();
   });
