@@ -3,6 +3,8 @@
  * the tables below, from which the manual prints its chapter. What controllers may change is only seeded from here, at
  * the first start; the state directory knows the rest.
  */
+import { isIPv4, parseAddress } from "./lib/address.ts";
+import { endpointIdFault } from "./lib/endpoint-id.ts";
 import { parseUci, UciError, type UciSection } from "./lib/uci.ts";
 import type { Level } from "./lib/log.ts";
 
@@ -45,9 +47,40 @@ const one = <T>(description: string, fallback: T | undefined, parse: (text: stri
 
 const text = (description: string, fallback?: string, pattern = /^.{0,4096}$/) =>
   one(description, fallback, (value) => {
+    if (/\p{Cc}/u.test(value)) throw new Error("must not hold control characters");
     if (!pattern.test(value)) throw new Error(`must match ${String(pattern)}`);
     return value;
   });
+
+/** Of a file: empty where none is meant, `words` that mean something else. */
+const file = (description: string, ...words: string[]) =>
+  one(description, "", (value) => {
+    if (value !== "" && !words.includes(value) && !/^\/[^\p{Cc}]*$/u.test(value))
+      throw new Error(`must be ${[...words, "an absolute path"].join(" or ")}`);
+    return value;
+  });
+
+/** One that can be published to. */
+const topic = (description: string) =>
+  one(description, "", (value) => {
+    if (/[#+\p{Cc}]/u.test(value) || Buffer.byteLength(value) > 65_535)
+      throw new Error("must be a topic without wildcards # and +");
+    return value;
+  });
+
+const endpointId = (description: string, fallback?: string) =>
+  one(description, fallback, (value) => {
+    const fault = value === "" ? undefined : endpointIdFault(value);
+    if (fault !== undefined) throw new Error(`must be an endpoint id: ${fault}`);
+    if (value === "" && fallback === undefined) throw new Error("must not be empty");
+    return value;
+  });
+
+const isAddressAndPort = (value: string) => {
+  const [address, port, ...rest] = value.split(" ");
+  if (address === undefined || port === undefined || rest.length > 0 || !/^[1-9]\d{0,4}$/.test(port)) return false;
+  return Number(port) <= 65_535 && parseAddress(address) !== undefined;
+};
 
 const bool = (description: string, fallback: boolean) =>
   one(description, fallback, (value) => {
@@ -82,11 +115,7 @@ const many = (description: string, check: (value: string) => boolean, what: stri
 const interfaceName = (value: string) => /^[A-Za-z0-9_.@-]{1,15}$/.test(value);
 
 export const agentOptions = {
-  endpoint_id: text(
-    "The agent's endpoint id; empty: `os::OUI-SERIAL` from the two below.",
-    "",
-    /^[A-Za-z0-9]*:?[A-Za-z0-9]*:?[A-Za-z0-9._%-]*$/,
-  ),
+  endpoint_id: endpointId("The agent's endpoint id; empty: `os::OUI-SERIAL` from the two below.", ""),
   oui: text("Maker's OUI, six hex digits.", "", /^(?:[0-9A-Fa-f]{6})?$/),
   serial_number: text(
     "Serial number; empty: from the hardware address of the first LAN interface.",
@@ -124,18 +153,23 @@ export const agentOptions = {
 } as const;
 
 export const mqttOptions = {
-  host: text("Name or address of the broker.", undefined, /^[A-Za-z0-9._:-]{1,255}$/),
+  host: one("Name or address of the broker.", undefined, (value) => {
+    const isAddress = value.includes(":") || /^[\d.]+$/.test(value);
+    if (!/^[A-Za-z0-9._:-]{1,255}$/.test(value) || (isAddress && parseAddress(value) === undefined))
+      throw new Error("must be a name or an address");
+    return value;
+  }),
   port: number("Port; 0: 8883 with TLS, 1883 without.", 0, 0, 65535),
   version: oneOf("MQTT version.", "5.0", "5.0", "3.1.1"),
   tls: bool("Use TLS.", true),
   allow_plaintext: bool("Permit a connection without TLS to a broker beyond this machine.", false),
-  ca_file: text("PEM file of the trusted authorities; empty: the system's.", ""),
-  cert_file: text("PEM file of the client certificate.", ""),
-  key_file: text("PEM file of its key.", ""),
+  ca_file: file("PEM file of the trusted authorities; empty: the system's."),
+  cert_file: file("PEM file of the client certificate."),
+  key_file: file("PEM file of its key."),
   username: text("User name.", "", /^.{0,256}$/),
-  password_file: text("File that holds the password, readable by the agent alone.", ""),
+  password_file: file("File that holds the password, readable by the agent alone."),
   client_id: text("Client id; empty: the broker's choice (5.0), the endpoint id (3.1.1).", ""),
-  topic: text("Where controllers send to the agent; empty: `usp/v1/agent/ENDPOINT-ID`.", ""),
+  topic: topic("Where controllers send to the agent; empty: `usp/v1/agent/ENDPOINT-ID`."),
   qos: number(
     "QoS of what the agent sends. At 1, a mosquitto without `set_tcp_nodelay true` adds 40 ms to each answer.",
     0,
@@ -146,15 +180,11 @@ export const mqttOptions = {
 } as const;
 
 export const controllerOptions = {
-  endpoint_id: text("The controller's endpoint id.", undefined, /^[A-Za-z0-9]+:[A-Za-z0-9]*:[A-Za-z0-9._%-]{1,50}$/),
+  endpoint_id: endpointId("The controller's endpoint id."),
   enable: bool("Whether its Messages are taken.", true),
   role: oneOf("What it may do.", "Operator", "Monitor", "Operator", "Support", "Admin", "Resident", "Untrusted"),
   mqtt: text("Name of the `mqtt` section by which it is reached.", ""),
-  topic: text(
-    "Topic for what answers no request: notifications; empty: `usp/v1/controller/ENDPOINT-ID`.",
-    "",
-    /^[^#+]*$/,
-  ),
+  topic: topic("Topic for what answers no request: notifications; empty: `usp/v1/controller/ENDPOINT-ID`."),
   secured: bool("Put its role into SecuredRoles: it may read secured values, within PrivacyLevel.", false),
   periodic_interval: number("Seconds between Periodic! events.", 86400, 1, 4294967295),
 } as const;
@@ -168,7 +198,7 @@ export const captureOptions = {
     (value) => value.startsWith("/"),
     "an absolute path",
   ),
-  helper: text("Program that speaks netfilter; empty: where it was installed; `none`: do without.", ""),
+  helper: file("Program that speaks netfilter; empty: where it was installed; `none`: do without.", "none"),
 } as const;
 
 export const enforceOptions = {
@@ -182,8 +212,8 @@ export const enforceOptions = {
   ),
   management: many(
     "Address and port that no rule may cut, besides the agent's brokers: `192.0.2.1 443`.",
-    (value) => /^[0-9a-fA-F.:]+ \d{1,5}$/.test(value),
-    "an address and a port",
+    isAddressAndPort,
+    "an address and a port from 1 to 65535",
   ),
 } as const;
 
@@ -295,7 +325,11 @@ function checkTogether({ agent, mqtt, controllers }: Config): void {
       throw new ConfigError(`mqtt '${name}' needs both of cert_file and key_file, or none`);
   }
   const ids = new Set<string>();
-  for (const { name, mqtt: broker, endpoint_id } of controllers) {
+  for (const { name, mqtt: broker, endpoint_id, role } of controllers) {
+    if (broker !== "" && role === "Resident")
+      throw new ConfigError(
+        `controller '${name}' option role is "Resident", which counts only at the home's own door, not by MQTT: use another, or no option mqtt`,
+      );
     if (broker !== "" && !brokers.has(broker))
       throw new ConfigError(`controller '${name}' option mqtt is "${broker}", but there is no such mqtt section`);
     if (ids.has(endpoint_id))
@@ -305,7 +339,10 @@ function checkTogether({ agent, mqtt, controllers }: Config): void {
 }
 
 export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127(?:\.\d{1,3}){3}$/.test(host);
+  if (host === "localhost") return true;
+  const words = parseAddress(host);
+  if (!words) return false;
+  return isIPv4(words) ? (words[3] as number) >>> 24 === 127 : !words[0] && !words[1] && !words[2] && words[3] === 1;
 }
 
 function deepFreeze<T extends object>(value: T): T {

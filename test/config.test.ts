@@ -66,12 +66,28 @@ describe("the configuration", () => {
     ["option x 'y'\n", "stands before any config line"],
     ["config agent\n option state_dir '/x\n", "a quote is not closed"],
     ["colour red\n", "is not config, option or list"],
+    ["config enforce\n list management '999.1.1.1 443'\n", "must be an address and a port from 1 to 65535"],
+    ["config enforce\n list management '192.0.2.1 99999'\n", "must be an address and a port from 1 to 65535"],
+    ["config enforce\n list management '192.0.2.1 0'\n", "must be an address and a port from 1 to 65535"],
+    ["config mqtt 'a'\n option host 'x'\n option topic 'usp/#/+'\n", "must be a topic without wildcards"],
+    ["config agent\n option endpoint_id 'x'\n", "must be an endpoint id: an endpoint id is scheme:authority:instance"],
+    ["config controller 'c'\n option endpoint_id 'made::up'\n", '"made" is not one of'],
+    ["config mqtt 'a'\n option host '127.999.0.1'\n option tls '0'\n", "must be a name or an address"],
+    ["config mqtt 'a'\n option host '2001:db8:::1'\n", "must be a name or an address"],
+    ["config mqtt 'a'\n option host '127.1'\n option tls '0'\n", "must be a name or an address"],
+    ["config mqtt 'a'\n option host 'x'\n option ca_file 'ca.pem'\n", "must be an absolute path"],
+    ["config capture\n option helper 'helper'\n", "must be none or an absolute path"],
+    ["config agent\n option model 'a\u001b[2J'\n", "must not hold control characters"],
+    [
+      "config mqtt 'a'\n option host 'x'\nconfig controller 'c'\n option endpoint_id 'self::c'\n option mqtt 'a'\n option role 'Resident'\n",
+      "counts only at the home's own door",
+    ],
   ])("says what is wrong with %j", (text, message) => {
     expect(() => parseConfig(text)).toThrow(message);
   });
 
-  it("lets loopback go without TLS", () => {
-    expect(parseConfig("config mqtt 'a'\n option host '127.0.0.1'\n option tls '0'\n").mqtt[0]?.tls).toBe(false);
+  it.each(["127.0.0.1", "127.255.0.9", "::1", "localhost"])("lets loopback (%s) go without TLS", (host) => {
+    expect(parseConfig(`config mqtt 'a'\n option host '${host}'\n option tls '0'\n`).mqtt[0]?.tls).toBe(false);
   });
 
   it("is described in docs/configuration.md as `npm run generate` prints it now", () => {

@@ -3,7 +3,7 @@ import { networkInterfaces } from "node:os";
 import { ConfigError, type Config } from "../config.ts";
 import type { Store } from "../lib/store.ts";
 import type { Identity } from "../objects/device-info.ts";
-import { endpointIdFault, endpointIdOf } from "../usp/endpoint-id.ts";
+import { endpointIdFault, endpointIdOf } from "../lib/endpoint-id.ts";
 
 export interface GatewayIdentity extends Identity {
   readonly endpointId: string;

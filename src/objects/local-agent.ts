@@ -16,7 +16,7 @@ import { bind } from "../model/binding.ts";
 import type { Implementation } from "../model/implementation.ts";
 import type { Persistence } from "../model/persistence.ts";
 import { table } from "../model/table.ts";
-import { endpointIdFault } from "../usp/endpoint-id.ts";
+import { endpointIdFault } from "../lib/endpoint-id.ts";
 import type { MtpStates } from "../usp/mtp.ts";
 import type { Requests } from "../usp/requests.ts";
 import { subscriptionRows } from "../usp/subscription-rows.ts";

@@ -1,7 +1,7 @@
 /** reference "MUSTs that implementers usually miss": one test for each that this agent's parts have to keep by now. */
 import { memoryStore } from "../../src/lib/store.ts";
 import { encodeMsgRecord, encodeRecord, recordOf, requestMsg } from "../../src/usp/codec.ts";
-import { endpointIdFault } from "../../src/usp/endpoint-id.ts";
+import { endpointIdFault } from "../../src/lib/endpoint-id.ts";
 import {
   addMany,
   addOne,

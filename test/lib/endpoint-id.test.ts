@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { endpointIdFault, endpointIdOf, isEndpointId } from "../../src/usp/endpoint-id.ts";
+import { endpointIdFault, endpointIdOf, isEndpointId } from "../../src/lib/endpoint-id.ts";
 
 test.each([
   "os::0005CA-serial",
