@@ -83,7 +83,7 @@ export class DnsSource implements Source {
       if (signal.aborted || refused === "") continue;
       if (refused !== told) log.warn(`DNS names go unseen: ${refused}`);
       told = refused;
-      health.backend = "helper";
+      health.backend = helper ? "helper" : "";
       health.failed(refused);
       if (forget) await wakeup.wait(RETRY_MS, signal);
     }

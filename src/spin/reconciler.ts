@@ -19,6 +19,9 @@ import type {
   PolicyRule,
 } from "./ruleset.ts";
 
+/** A change that takes the kernel longer than this is told. */
+const OVERDUE_MS = 3000;
+const OVERDUE = `the kernel took no change for more than ${OVERDUE_MS / 1000} s`;
 const RETRY_MS = [250, 1000, 5000, 15_000];
 
 export interface ReconcilerOptions {
@@ -30,6 +33,8 @@ export interface ReconcilerOptions {
   readonly deviceAddresses: () => DeviceAddress[];
   /** What devices were told of names under these domains, and still counts. */
   readonly nameAddresses: (domains: ReadonlySet<string>) => NameAddress[];
+  /** `trouble` changed. */
+  readonly troubleChanged?: () => void;
   /** The enforcer has this policy. */
   readonly applied: (policy: Policy, report: ApplyReport) => void;
 }
@@ -49,11 +54,32 @@ export class Reconciler {
   #applied: Policy = { rules: [] };
   #domains: ReadonlySet<string> = new Set();
   #settled: (() => void)[] = [];
-  /** Why the newest policy is not in force, in words; empty if it is. */
-  lastError = "";
+  /** Since when something has waited for the kernel, monotonic. */
+  #behindSince = Infinity;
+  #error = "";
+  #trouble = "";
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
+  }
+
+  /** Why the newest policy is not in force, in words; empty if it is, or may soon be. */
+  get trouble(): string {
+    return this.#trouble;
+  }
+
+  /** Whether the enforcer ever took the policy, so that some rules are in force. */
+  get enforces(): boolean {
+    return this.#started;
+  }
+
+  /** Each second: what has waited too long is trouble. */
+  tick(): void {
+    const now = this.#options.clock.monotonic();
+    if (this.#network === undefined || !this.#awaitsKernel()) this.#behindSince = Infinity;
+    else if (this.#behindSince === Infinity) this.#behindSince = now;
+    const isOverdue = now - this.#behindSince > OVERDUE_MS;
+    this.#tellTrouble(this.#error || (isOverdue ? OVERDUE : ""));
   }
 
   /** The domains that rules in force name: what an answer is matched against. */
@@ -156,6 +182,17 @@ export class Reconciler {
     return this.#policyIsOld && !this.#isHeld;
   }
 
+  #awaitsKernel(): boolean {
+    return this.#pump !== undefined || this.#needsStart;
+  }
+
+  #tellTrouble(trouble: string): void {
+    if (trouble === this.#trouble) return;
+    this.#trouble = trouble;
+    this.#options.rules.trouble = trouble;
+    this.#options.troubleChanged?.();
+  }
+
   #wake(): void {
     if (this.#scheduled || this.#pump || this.#closed) return;
     this.#scheduled = true;
@@ -177,7 +214,9 @@ export class Reconciler {
       if (this.#needsStart) await this.#start();
       while (this.#started && this.#isPolicyDue() && !this.#needsStart && !this.#closed) await this.#apply();
       this.#failures = 0;
-      this.lastError = "";
+      this.#error = "";
+      this.#behindSince = Infinity;
+      this.#tellTrouble("");
     } catch (error) {
       this.#failed("the policy is not in force yet", error);
     }
@@ -222,7 +261,8 @@ export class Reconciler {
   #failed(what: string, error: unknown): void {
     if (this.#closed) return;
     const wait = RETRY_MS[Math.min(this.#failures++, RETRY_MS.length - 1)] as number;
-    this.lastError = error instanceof Error ? error.message : String(error);
+    this.#error = error instanceof Error ? error.message : String(error);
+    this.#tellTrouble(this.#error);
     this.#options.log.warn(`${what}, trying again in ${wait} ms`, error);
     this.#needsStart = this.#network !== undefined;
     this.#retry ??= setTimeout(() => {

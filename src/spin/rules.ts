@@ -77,6 +77,8 @@ export class RuleBook {
   #appliedVersion = 0;
   #refused: ReadonlyMap<number, string> = new Map();
   #domainNote = "";
+  /** Why the newest policy is not in force, in words; empty if nothing is known to be wrong. */
+  trouble = "";
   #overruled: { version: number; at: number; by: ReadonlyMap<number, readonly number[]> } | undefined;
   #nextExpiry = Infinity;
 
@@ -177,7 +179,8 @@ export class RuleBook {
     const refused = this.#refused.get(id);
     const pending = this.#changedAt.has(id);
     if (refused !== undefined && !pending) return state("Error", refused);
-    if (pending && rule.action !== "Ignore") return state("Pending", "Not yet in force.");
+    if (pending && rule.action !== "Ignore")
+      return state("Pending", this.trouble === "" ? "Not yet in force." : `Not yet in force: ${this.trouble}`);
     const by = this.#overruledRules(now).get(id);
     if (by) return state("Overruled", `Rule ${by.join(", ")} decides instead, for all that this rule covers.`, by);
     return state("Enabled", this.#domainNote !== "" && this.#namesDomains(rule) ? this.#domainNote : "");

@@ -207,7 +207,8 @@ export class Spin implements Home {
       clock,
       isEnabled: () => this.#sources.enabled,
       parts: () => this.#parts(),
-      rulesError: () => this.#reconciler?.lastError ?? "",
+      rulesError: () => this.#reconciler?.trouble ?? "",
+      isEnforcing: () => this.#reconciler?.enforces ?? false,
       rulesHeld: () => this.#rulesHeld,
       saveError: () => options.store?.refusal ?? "",
       isOffloaded: () => this.#flows.offloaded > 0,
@@ -327,6 +328,7 @@ export class Spin implements Home {
     this.#answers.tick();
     if (++this.#ticks % SWEEP_TICKS === 0) this.#owners.sweep(now);
     this.rules.expire();
+    this.#reconciler?.tick();
     this.#condition.update();
     if (this.rules.size > 0) void this.harvest();
     this.#keeper?.tick();
@@ -402,6 +404,10 @@ export class Spin implements Home {
       deviceAddresses: () => this.#deviceAddresses(),
       nameAddresses: (domains) => this.#answers.underDomains(domains),
       applied: (policy, report) => this.#inForce.applied(policy, report),
+      troubleChanged: () => {
+        this.#condition.update();
+        this.#inForce.checkSoon();
+      },
     });
   }
 

@@ -194,3 +194,13 @@ describeUnless(homeMissing() ?? missing("python3"), "DNS by NFLOG", () => {
     await running;
   }, 20_000);
 });
+
+test("without a helper the source says so and names no backend", async () => {
+  const source = new DnsSource({ clock: systemClock, log: silentLog });
+  const stop = new AbortController();
+  const running = source.run(stop.signal, () => undefined);
+  await waitFor("its complaint", () => source.health.status === "Error");
+  expect(source.health).toMatchObject({ backend: "", lastError: "there is no helper" });
+  stop.abort();
+  await running;
+});
