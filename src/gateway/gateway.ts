@@ -110,6 +110,7 @@ export class Gateway {
       mqttStates,
       home,
       sources,
+      clock: systemClock,
     });
     try {
       if (enforces) await within(RULES_PATIENCE_MS, home.settled(), signal);

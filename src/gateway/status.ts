@@ -1,9 +1,11 @@
 /**
  * What `spin-usp doctor` reads of an agent that runs: a small file in the state directory, written when something
- * changed, at most each few seconds. No secrets, and nothing of the home.
+ * changed, at most each few seconds; records that merely came and went have it written once a minute, for flash wears.
+ * No secrets, and nothing of the home.
  */
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Clock } from "../lib/clock.ts";
 import type { Tree } from "../model/tree.ts";
 import type { MqttStates } from "../objects/mqtt-states.ts";
 import type { Source } from "../spin/observation.ts";
@@ -13,6 +15,7 @@ import type { GatewayIdentity } from "./identity.ts";
 
 export const STATUS_FILE = "status.json";
 const INTERVAL_MS = 2000;
+const RECORDS_MS = 60_000;
 
 export interface StatusOptions {
   readonly directory: string;
@@ -22,6 +25,7 @@ export interface StatusOptions {
   readonly mqttStates: MqttStates;
   readonly home: Home;
   readonly sources: readonly Source[];
+  readonly clock: Clock;
 }
 
 export interface AgentStatus {
@@ -51,10 +55,14 @@ export interface MtpStatusText {
 export function writeStatus(options: StatusOptions): { stop(): void } {
   const path = join(options.directory, STATUS_FILE);
   let before = "";
-  const write = () => {
+  let writtenAt = -Infinity;
+  const write = (isLast = false) => {
     const text = JSON.stringify(statusOf(options), undefined, 1);
-    if (text === before) return;
+    const now = options.clock.monotonic();
+    const isDue = isLast || now - writtenAt >= RECORDS_MS || withoutTimes(text) !== withoutTimes(before);
+    if (text === before || !isDue) return;
     before = text;
+    writtenAt = now;
     try {
       writeFileSync(`${path}.new`, text, { mode: 0o600 });
       renameSync(`${path}.new`, path);
@@ -63,12 +71,12 @@ export function writeStatus(options: StatusOptions): { stop(): void } {
     }
   };
   write();
-  const timer = setInterval(write, INTERVAL_MS);
+  const timer = setInterval(() => write(), INTERVAL_MS);
   timer.unref();
   return {
     stop: () => {
       clearInterval(timer);
-      write();
+      write(true);
     },
   };
 }
@@ -117,5 +125,8 @@ function controllerTopic(tree: Tree, controller: string): string {
   const topic = tree.at(`${controller}MTP.1.MQTT.`);
   return (topic && tree.text(topic, "Topic")) ?? "";
 }
+
+/** That the first record came is news; when the last one did is not. */
+const withoutTimes = (text: string) => text.replace(/("lastRecord(?:In|Out)": "\d)[^"]*/g, "$1");
 
 const timeText = (time: number) => (time > 0 ? new Date(time).toISOString() : "never");
