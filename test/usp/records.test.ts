@@ -6,7 +6,6 @@ import {
   recordOf,
   requestMsg,
   responseMsg,
-  type RequestType,
 } from "../../src/usp/codec.ts";
 import {
   addController,
@@ -272,17 +271,7 @@ describe("an answer that can't be sent", () => {
     const small = await buildWorld({ isStarted: false });
     small.network.maxRecordBytes = 400;
     await small.start();
-    const request: RequestType = {
-      $case: "getSupportedDm",
-      value: {
-        objPaths: ["Device."],
-        firstLevelOnly: false,
-        returnCommands: true,
-        returnEvents: true,
-        returnParams: true,
-        returnUniqueKeySets: true,
-      },
-    };
+    const request = operation("Device.House.Echo()", { Text: "x".repeat(600) });
     const { errCode, errMsg } = await small.admin.error(request);
     expect(errCode).toBe(7005);
     expect(errMsg).toContain("400");

@@ -21,7 +21,8 @@ interface Creation {
 
 export function add({ allowPartial, createObjs }: Add, context: HandlerContext): ResponseType {
   const creations = createObjs.flatMap((create) => creationsOf(create, context));
-  const outcomes = change(context, creations, allowPartial, (transaction, creation) =>
+  const pathOf = ({ create }: Creation) => create.objPath;
+  const outcomes = change(context, creations, allowPartial, pathOf, (transaction, creation) =>
     applyCreation(transaction, creation, context),
   );
   const createdObjResults = outcomes.map((outcome, i): AddResp_CreatedObjectResult => {

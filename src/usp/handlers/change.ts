@@ -8,35 +8,50 @@ import { RequiredParamError, RowError, Transaction } from "../../model/transacti
 import type { InstanceNode } from "../../model/tree.ts";
 import { WRITE } from "../rights.ts";
 import type { View } from "../view.ts";
-import { asUspError, MessageError, type HandlerContext } from "./handler.ts";
+import { asUspError, Budget, MessageError, wireBytes, type HandlerContext } from "./handler.ts";
 
 export type Outcome<Done> = { readonly done: Done } | { readonly error: UspError };
 
 /**
  * Applies each part. With `allowPartial` a part that fails is its outcome; without, nothing is changed.
- * @throws MessageError when not partial
+ * @param pathOf The requested path that the part's result repeats.
+ * @throws MessageError when not partial; UspError 7005, with nothing changed, where the answer could not be sent
  */
 export function change<Part, Done>(
-  { tree, view }: HandlerContext,
+  { tree, view, responseBytes }: HandlerContext,
   parts: readonly Part[],
   allowPartial: boolean,
+  pathOf: (part: Part) => string,
   apply: (transaction: Transaction, part: Part) => Done,
 ): readonly Outcome<Done>[] {
   const transaction = new Transaction(tree, view.caller);
+  const budget = new Budget(responseBytes);
   try {
     const outcomes = parts.map((part) => attempt(transaction, () => apply(transaction, part)));
     const errors = outcomes.flatMap((outcome) => ("error" in outcome ? [outcome.error] : []));
-    if (errors.length > 0 && !allowPartial) throw messageError(errors);
+    if (errors.length > 0 && !allowPartial) throw messageError(errors, responseBytes);
+    outcomes.forEach((outcome, i) => {
+      const path = pathOf(parts[i] as Part);
+      budget.take(RESULT_OVERHEAD + wireBytes(path) + wireBytes(outcome), path);
+      if ("error" in outcome) budget.take(wireBytes(outcome.error.message), path);
+    });
     transaction.check();
     transaction.commit();
     return outcomes;
   } catch (error) {
     transaction.rollback();
     if (!(error instanceof RowError)) throw error;
-    if (!allowPartial) throw messageError([error]);
+    if (!allowPartial) throw messageError([error], responseBytes);
+    // Each may fail yet, and is in force before the next is tried.
+    budget.take(parts.length * FAILURE_BYTES, pathOf(parts[0] as Part));
     return parts.map((part) => alone(tree, view, part, apply));
   }
 }
+
+/** Of a result, besides what it holds. */
+const RESULT_OVERHEAD = 24;
+/** What a part's failure takes at most besides its path: texts of ours are short. */
+const FAILURE_BYTES = 512;
 
 function attempt<Done>(transaction: Transaction, apply: () => Done): Outcome<Done> {
   const before = transaction.savepoint();
@@ -66,10 +81,12 @@ function alone<Part, Done>(
   }
 }
 
-/** What the Error Message says: the first failure, and every parameter or object at fault by its full path. */
-function messageError(errors: readonly UspError[]): MessageError {
+/** What the Error Message says: the first failure, and every parameter or object at fault by its full path, as far as they fit. */
+function messageError(errors: readonly UspError[], responseBytes: number): MessageError {
   const first = errors[0] as UspError;
-  return new MessageError(first.code, first.message, errors.flatMap(paramErrors));
+  let left = responseBytes - wireBytes(first.message);
+  const atFault = errors.flatMap(paramErrors).filter((one) => (left -= wireBytes(one)) >= 0);
+  return new MessageError(first.code, first.message, atFault);
 }
 
 /** The parameters at fault by full path. */

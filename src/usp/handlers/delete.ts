@@ -14,8 +14,12 @@ import { change, mayWriteRow } from "./change.ts";
 import { absent, asUspError, invalidPath, resolveFor, type HandlerContext } from "./handler.ts";
 
 export function remove({ allowPartial, objPaths }: Delete, context: HandlerContext): ResponseType {
-  const outcomes = change(context, objPaths, allowPartial, (transaction, path) =>
-    applyDeletion(transaction, path, allowPartial, context),
+  const outcomes = change(
+    context,
+    objPaths,
+    allowPartial,
+    (path) => path,
+    (transaction, path) => applyDeletion(transaction, path, allowPartial, context),
   );
   const deletedObjResults = outcomes.map((outcome, i): DeleteResp_DeletedObjectResult => {
     const requestedPath = objPaths[i] as string;

@@ -25,6 +25,7 @@ function ofPath(
 ): GetInstancesResp_RequestedPathResult {
   const before = budget.left;
   try {
+    budget.take(12 + Buffer.byteLength(requestedPath), requestedPath);
     const path = context.paths.parse(requestedPath);
     if (path.leafKind !== "object") throw invalidPath(requestedPath);
     const { object, nodes, isTable, isSearch } = resolve(context.tree, path, context.view);
@@ -40,9 +41,9 @@ function ofPath(
     }
     return { requestedPath, errCode: 0, errMsg: "", currInsts: lister.found };
   } catch (error) {
-    const { code, message } = asUspError(error);
-    budget.reset(before);
-    return { requestedPath, errCode: code, errMsg: message, currInsts: [] };
+    const failure = asUspError(error);
+    budget.failed(before, requestedPath, failure);
+    return { requestedPath, errCode: failure.code, errMsg: failure.message, currInsts: [] };
   }
 }
 

@@ -17,7 +17,7 @@ import type { SupportedObject, SupportedParam, Tree } from "../../model/tree.ts"
 import type { ResponseType } from "../codec.ts";
 import type { Access, ObjectAccess } from "../permissions.ts";
 import { READ } from "../rights.ts";
-import { asUspError, invalidPath, type HandlerContext } from "./handler.ts";
+import { asUspError, Budget, invalidPath, wireBytes, type HandlerContext } from "./handler.ts";
 
 export interface DataModelUri {
   readonly dataModelUri: (path: string) => string;
@@ -49,16 +49,21 @@ const MAX_KEY = 512;
 
 function describe(request: GetSupportedDM, context: HandlerContext & DataModelUri): ResponseType {
   const { tree, view } = context;
+  const budget = new Budget(context.responseBytes);
   const reqObjResults = request.objPaths.map((path): GetSupportedDMResp_RequestedObjectResult => {
     const result = { reqObjPath: path, errCode: 0, errMsg: "", dataModelInstUri: "", supportedObjs: [] };
+    const before = budget.left;
     try {
       const { object, element } = locate(tree, path, context);
       const describer = new Describer(view.access, request);
       const supportedObjs = element === undefined ? describer.object(object) : describer.element(object, element, path);
-      return { ...result, dataModelInstUri: context.dataModelUri(object.path), supportedObjs };
+      const found = { ...result, dataModelInstUri: context.dataModelUri(object.path), supportedObjs };
+      budget.take(wireBytes(found), path);
+      return found;
     } catch (error) {
-      const { code, message } = asUspError(error);
-      return { ...result, errCode: code, errMsg: message };
+      const failure = asUspError(error);
+      budget.failed(before, path, failure);
+      return { ...result, errCode: failure.code, errMsg: failure.message };
     }
   });
   return { $case: "getSupportedDmResp", value: { reqObjResults } };

@@ -1,5 +1,6 @@
 /** Get (TR-369 §"The Get Message"): one result a requested path, in order; errors are per path. */
 import type { Get, GetResp_RequestedPathResult, GetResp_ResolvedPathResult } from "../../../proto/generated/usp-msg.ts";
+import { UspError, UspErrorCode } from "../../lib/usp-error.ts";
 import type { ResponseType } from "../codec.ts";
 import type { InstanceNode, SupportedObject } from "../../model/tree.ts";
 import type { ObjectAccess } from "../permissions.ts";
@@ -24,13 +25,13 @@ function getOne(
 ): GetResp_RequestedPathResult {
   const before = budget.left;
   try {
-    budget.take(RESULT_OVERHEAD + requestedPath.length, requestedPath);
+    budget.take(RESULT_OVERHEAD + Buffer.byteLength(requestedPath), requestedPath);
     const resolvedPathResults = resolveOne(requestedPath, maxDepth, context, budget);
     return { requestedPath, errCode: 0, errMsg: "", resolvedPathResults };
   } catch (error) {
-    const { code, message } = asUspError(error);
-    budget.reset(before);
-    return { requestedPath, errCode: code, errMsg: message, resolvedPathResults: [] };
+    const failure = asUspError(error);
+    budget.failed(before, requestedPath, failure);
+    return { requestedPath, errCode: failure.code, errMsg: failure.message, resolvedPathResults: [] };
   }
 }
 
@@ -45,7 +46,7 @@ function resolveOne(
   const reader = new Reader(context, budget);
   if (path.leafKind === "object") {
     // GET.0: a plain path must be instantiated; GET.1b: a table without rows is.
-    if (nodes.length === 0 && !isSearch) throw invalidPath(text);
+    if (nodes.length === 0 && !isSearch) throw noSuchRow(text);
     for (const node of nodes) {
       if (isTable) reader.rows(node, object, maxDepth);
       else reader.object(node, maxDepth);
@@ -55,7 +56,8 @@ function resolveOne(
   if (path.leafKind !== "parameter" || isTable) throw invalidPath(text);
   const param = object.params.get(path.leaf as string);
   // GET.0: no such parameter, or no such row.
-  if (!param || (nodes.length === 0 && !isSearch)) throw invalidPath(text);
+  if (!param) throw invalidPath(text);
+  if (nodes.length === 0 && !isSearch) throw noSuchRow(text);
   for (const node of nodes) {
     if ((context.view.access.at(node).param(param.name) & READ) === 0) continue;
     const value = context.view.text(node, param);
@@ -65,6 +67,11 @@ function resolveOne(
   // GET.1: what may not be read is as if it were not there.
   if (reader.results.length === 0 && nodes.length > 0) throw invalidPath(text);
   return reader.results;
+}
+
+/** R-GET.0: 7026 for what does not exist now, too. */
+function noSuchRow(text: string): UspError {
+  return new UspError(UspErrorCode.InvalidPath, `${text.slice(0, 128)}: the instance does not exist now`, text);
 }
 
 /** Collects objects with all below them. */

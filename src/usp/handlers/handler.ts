@@ -29,10 +29,28 @@ export class MessageError extends UspError {
   }
 }
 
+/** Paths of one Message that may turn out too big, each after much work. */
+const MAX_REFUSED = 16;
+/** Tags, lengths and the code of a result that is an error. */
+const ERROR_OVERHEAD = 20;
+/** Tags and lengths of one text or message on the wire. */
+const ITEM_OVERHEAD = 6;
+
+/** Not less than what a part of an answer takes on the wire: its texts, tags and lengths. */
+export function wireBytes(part: unknown): number {
+  if (typeof part === "string") return Buffer.byteLength(part) + ITEM_OVERHEAD;
+  if (typeof part !== "object" || part === null) return ITEM_OVERHEAD;
+  let bytes = ITEM_OVERHEAD;
+  if (part instanceof Map) for (const [key, value] of part) bytes += ITEM_OVERHEAD + wireBytes(key) + wireBytes(value);
+  else for (const value of Object.values(part)) bytes += wireBytes(value);
+  return bytes;
+}
+
 /** Bytes that an answer may still grow by. */
 export class Budget {
   readonly total: number;
   #left: number;
+  #refused = 0;
 
   constructor(total: number) {
     this.total = total;
@@ -43,9 +61,14 @@ export class Budget {
     return this.#left;
   }
 
-  /** Gives back what was taken since `left` was that. */
-  reset(left: number): void {
-    this.#left = left;
+  /**
+   * A path's result is this error instead of what was taken since `left` was `before`.
+   * @throws UspError 7005, of the whole Message, where not even that fits, or too many paths were too big
+   */
+  failed(before: number, path: string, { code, message }: UspError): void {
+    this.#left = before;
+    if (code === UspErrorCode.ResourcesExceeded && ++this.#refused > MAX_REFUSED) this.take(Infinity, path);
+    this.take(ERROR_OVERHEAD + Buffer.byteLength(path) + Buffer.byteLength(message), path);
   }
 
   /** @throws UspError 7005 */

@@ -16,7 +16,8 @@ import { change, mayWriteParam, mayWriteRow, PartError } from "./change.ts";
 import { absent, asUspError, invalidPath, resolveFor, type HandlerContext } from "./handler.ts";
 
 export function set({ allowPartial, updateObjs }: SetRequest, context: HandlerContext): ResponseType {
-  const outcomes = change(context, updateObjs, allowPartial, (transaction, update) =>
+  const pathOf = ({ objPath }: Set_UpdateObject) => objPath;
+  const outcomes = change(context, updateObjs, allowPartial, pathOf, (transaction, update) =>
     applyUpdate(transaction, update, context),
   );
   const updatedObjResults = outcomes.map((outcome, i): SetResp_UpdatedObjectResult => {
