@@ -60,8 +60,11 @@ function stopSignal(): AbortSignal {
   return control.signal;
 }
 
-// A reader that went away (`… | head`) is no error of ours.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+// A reader that went away (`… | head`) is no error of ours: the exit code stays the command's where it has ended by then.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") process.exit(1);
+  setImmediate(() => process.exit());
+});
 
 main(process.argv.slice(2)).then(
   (code) => {

@@ -2,7 +2,8 @@
  * A capture's bytes: from a file, a pipe or standard input, gunzipped where they begin as gzip does. Read into the
  * caller's buffers, so that memory stays what the caller gives, whatever the file's size.
  */
-import { closeSync, createReadStream, openSync, readSync, statSync } from "node:fs";
+import { closeSync, constants, createReadStream, openSync, readSync, statSync } from "node:fs";
+import { Socket } from "node:net";
 import type { Readable } from "node:stream";
 import type { Gunzip } from "node:zlib";
 import { createGunzip } from "node:zlib";
@@ -17,9 +18,14 @@ export interface CaptureInput {
   close(): Promise<void>;
 }
 
-/** Opens a file, or takes a stream. Throws what the system says (ENOENT, EISDIR, EACCES). */
-export async function openInput(source: string | Readable): Promise<CaptureInput> {
+/**
+ * Opens a file, or takes a stream. The signal ends the wait for its beginning.
+ * @throws what the system says (ENOENT, EISDIR, EACCES)
+ */
+export async function openInput(source: string | Readable, signal?: AbortSignal): Promise<CaptureInput> {
   const raw = typeof source === "string" ? openFile(source) : streamInput(source);
+  const stop = () => void raw.close();
+  signal?.addEventListener("abort", stop, { once: true });
   try {
     const start = Buffer.alloc(2);
     let length = 0;
@@ -29,6 +35,8 @@ export async function openInput(source: string | Readable): Promise<CaptureInput
   } catch (error) {
     await raw.close();
     throw error;
+  } finally {
+    signal?.removeEventListener("abort", stop);
   }
 }
 
@@ -38,7 +46,8 @@ export async function openInput(source: string | Readable): Promise<CaptureInput
  */
 function openFile(path: string): CaptureInput {
   const kind = statSync(path);
-  // A fifo or a device may keep us waiting, for its opening too: as a stream.
+  if (kind.isFIFO()) return streamInput(openPipe(path));
+  // A device may keep us waiting: as a stream.
   if (!kind.isFile() && !kind.isDirectory()) return streamInput(createReadStream(path, { highWaterMark: 1 << 18 }));
   const descriptor = openSync(path, "r");
   let isOpen = true;
@@ -50,6 +59,11 @@ function openFile(path: string): CaptureInput {
       return Promise.resolve();
     },
   };
+}
+
+/** Opening a pipe that nobody writes to would keep a thread of the pool, and with it the end of the process. */
+function openPipe(path: string): Readable {
+  return new Socket({ fd: openSync(path, constants.O_RDONLY | constants.O_NONBLOCK), readable: true, writable: false });
 }
 
 function streamInput(stream: Readable): CaptureInput {

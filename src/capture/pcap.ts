@@ -124,7 +124,7 @@ export class PcapSource implements Source {
     let input: CaptureInput | undefined;
     let stop: (() => void) | undefined;
     try {
-      const opened = (input = await openInput(this.#options.source));
+      const opened = (input = await openInput(this.#options.source, signal));
       stop = () => void opened.close().catch(() => undefined);
       // A pipe may keep silent for ever: closing it ends the read that waits.
       signal.addEventListener("abort", stop, { once: true });

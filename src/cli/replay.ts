@@ -3,7 +3,7 @@
  * their destinations and the names that they asked for: as tables, or with `--json` in the model's own names.
  *
  * Exit code: 0 all was read; 1 the file could not be read, or not to its end (what was read is printed); 2 usage; 130
- * interrupted (what was read is printed).
+ * interrupted (what was read is printed). A reader that goes away (`| head`) changes nothing of that.
  */
 import type { Readable, Writable } from "node:stream";
 import { dateTime } from "../../datamodel/values.ts";

@@ -1,3 +1,4 @@
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -5,6 +6,7 @@ import { Readable, Writable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import { replay } from "../../src/cli/replay.ts";
 import { dhcp, dnsQuestion, ethernet, udp, BROADCAST } from "../../demo/packets.ts";
+import { bundle } from "../support/agent.ts";
 import { pcapFile } from "../support/capture-formats.ts";
 import { GATEWAY_MAC, generateBytes } from "../support/generate-capture.ts";
 
@@ -35,6 +37,27 @@ interface Answer {
   Destination: { PhysAddress: string; Domain: string; BytesSent: number; BytesReceived: number }[];
   DNSQuery: { PhysAddress: string; Name: string; Type: string; Answers: string; TTL: number; Count: number }[];
 }
+
+describe("replay of a pipe", () => {
+  test("that nobody writes to ends when it is interrupted", async () => {
+    const pipe = join(directory, "silent");
+    execFileSync("mkfifo", [pipe]);
+    const control = new AbortController();
+    const ended = run([pipe], undefined, control.signal);
+    setTimeout(() => control.abort(), 50);
+    expect(await ended).toMatchObject({ code: 130, err: "" });
+  });
+});
+
+test("whose reader went away keeps its exit code", () => {
+  const compressed = gzipSync(bytes);
+  const files = [put("whole.gz", compressed), put("half.gz", compressed.subarray(0, compressed.length >> 1))];
+  const codes = files.map((file) => {
+    const line = `'${process.execPath}' '${bundle()}' replay '${file}' 2>/dev/null | exec true <&-; exit "\${PIPESTATUS[0]}"`;
+    return spawnSync("bash", ["-c", line]).status;
+  });
+  expect(codes).toEqual([0, 1]);
+});
 
 describe("replay --json", () => {
   test("gives each device the counters that the generator's books have, and never the gateway", async () => {
