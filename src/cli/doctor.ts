@@ -1,16 +1,16 @@
 /** `spin-usp doctor`: what this machine can do, how the agent fares, and the remedy for each thing that is missing. */
 import { parseArgs } from "node:util";
-import { ConfigError } from "../config.ts";
-import { allChecks, type Check } from "../gateway/checks.ts";
+import { ConfigError, parseConfig } from "../config.ts";
+import { allChecks, configMissing, type Check } from "../gateway/checks.ts";
 import { VERSION } from "../version.ts";
 import type { Io } from "./io.ts";
 import { printJson, type Json } from "./json.ts";
-import { readConfig } from "./run.ts";
+import { CONFIG_FILES, configFile, readConfig } from "./run.ts";
 import { escapeText } from "./text.ts";
 
 const USAGE = `Usage: spin-usp doctor [--config FILE] [--json]
 
-Changes nothing. Run it as the user that runs the agent, or as root, to see what that user sees.
+Changes nothing. Without a configuration it looks at the machine alone. Run it as the user that runs the agent, or as root, to see what that user sees.
 Exit codes: 0 nothing fails; 1 something does; 2 wrong use or configuration.
 `;
 
@@ -34,7 +34,11 @@ export async function doctor(args: string[], { stdout, stderr }: Io): Promise<nu
     return 0;
   }
   try {
-    const checks = await allChecks(readConfig(values.config));
+    // A machine without a configuration is told what it can do all the same.
+    const isThere = configFile(values.config) !== undefined;
+    const checks = isThere
+      ? await allChecks(readConfig(values.config))
+      : [configMissing(CONFIG_FILES), ...(await allChecks(parseConfig(""), { machineOnly: true }))];
     stdout.write(values.json ? `${printJson({ Version: VERSION, Check: checks.map(toJson) })}\n` : print(checks));
     return checks.some(({ state }) => state === "fail") ? 1 : 0;
   } catch (error) {

@@ -81,9 +81,14 @@ export async function run(args: string[], { stdout, stderr, signal }: Io): Promi
   }
 }
 
+/** The file that was named, else the first of the usual ones that is there. */
+export function configFile(named: string | undefined): string | undefined {
+  return named ?? CONFIG_FILES.find((candidate) => existsSync(candidate));
+}
+
 /** @throws ConfigError with the file's name */
 export function readConfig(file: string | undefined): Config {
-  const path = file ?? CONFIG_FILES.find((candidate) => existsSync(candidate));
+  const path = configFile(file);
   if (path === undefined)
     throw new ConfigError(`there is no configuration at ${CONFIG_FILES.join(" or ")}; name one with --config`);
   let text: string;

@@ -23,7 +23,8 @@ export interface Check {
 
 const execute = promisify(execFile);
 
-export async function allChecks(config: Config): Promise<Check[]> {
+/** @param machineOnly Without state and agent, which only a configuration tells where to look for. */
+export async function allChecks(config: Config, { machineOnly = false } = {}): Promise<Check[]> {
   const [privileges, tools, offload] = await Promise.all([privilegeChecks(config), toolChecks(), offloadChecks()]);
   return [
     ...platformChecks(),
@@ -31,9 +32,13 @@ export async function allChecks(config: Config): Promise<Check[]> {
     ...conntrackChecks(),
     ...offload,
     ...tools,
-    ...stateChecks(config),
-    ...agentChecks(config),
+    ...(machineOnly ? [] : [...stateChecks(config), ...agentChecks(config)]),
   ];
+}
+
+export function configMissing(places: readonly string[]): Check {
+  const remedy = "write one (docs/configuration.md lists all options), or name it with --config";
+  return fail("configuration", "file", `there is none at ${places.join(" or ")}`, remedy);
 }
 
 const ok = (topic: string, name: string, found: string): Check => ({ topic, name, state: "ok", found, remedy: "" });

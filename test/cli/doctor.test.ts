@@ -182,6 +182,19 @@ describe("doctor", () => {
     expect(existsSync(join(folder, "state"))).toBe(false);
   });
 
+  const isConfigured = ["/etc/config/spin-usp", "/etc/spin-usp.conf"].some((path) => existsSync(path));
+  (isConfigured ? test.skip : test)("looks at the machine where there is no configuration, and says that", () => {
+    const run = (...args: string[]) => spawnSync(process.execPath, [bundle(), "doctor", ...args], { encoding: "utf8" });
+    const { status, stdout, stderr } = run();
+    expect({ status, stderr }).toEqual({ status: 1, stderr: "" });
+    expect(stdout).toMatch(/^configuration\n {2}FAIL file: there is none at .*\n +→ write one .*--config$/m);
+    expect(stdout).toMatch(/^ {2}ok {3}node: v/m);
+    expect(stdout).not.toMatch(/^(?:state|agent)$/m);
+    const topics = stdout.split("\n").filter((line) => /^[a-z]+$/.test(line));
+    expect(topics).toContain("kernel");
+    expect(new Set(topics).size).toBe(topics.length);
+  });
+
   test.each(["", "{", "null"])("is not upset by an agent's last word of %j", (text) => {
     mkdirSync(join(folder, "state"), { recursive: true });
     writeFileSync(join(folder, "state/status.json"), text);
