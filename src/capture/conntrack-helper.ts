@@ -59,6 +59,7 @@ async function follow(
       wakeup.wake();
     },
     onDown: (reason) => health.running("helper", reason),
+    onReady: () => health.status === "Degraded" && health.running("helper"),
   });
   try {
     for (let first = true; !signal.aborted && refused === ""; first = false) {

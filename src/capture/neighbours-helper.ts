@@ -50,6 +50,7 @@ async function follow(helper: NetfilterHelper, signal: AbortSignal, feed: Neighb
       wakeup.wake();
     },
     onDown: (reason) => health.running("helper", reason),
+    onReady: () => health.status === "Degraded" && health.running("helper"),
   });
   while (!signal.aborted && refused === "") {
     let pause = RECHECK_MS;

@@ -56,7 +56,8 @@ export const FrameKind = {
 } as const;
 
 export const ResultFlag = { Interrupted: 1 } as const;
-export const PROTOCOL_VERSION = 1;
+/** Goes up with any change of what the helper takes, gives or lets through. */
+export const PROTOCOL_VERSION = 2;
 export const NO_INDEX = 0xffffffff;
 
 export type FrameHandler = (kind: number, request: number, bytes: Buffer, start: number, end: number) => void;

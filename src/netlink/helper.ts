@@ -49,7 +49,7 @@ export interface Subscription {
   onError(error: Error): void;
   /** The kernel accepted it; again at each restart. */
   onReady?(): void;
-  /** The helper ended, and why; it is being started again. */
+  /** The helper ended or does not answer, and why. It is being started again; should it answer after all, `onReady`. */
   onDown?(reason: string): void;
 }
 
@@ -63,6 +63,7 @@ interface Result {
 
 interface Pending {
   readonly what: string;
+  readonly bytes: number;
   readonly onMessages: MessagesHandler | undefined;
   resolve(result: Result): void;
   reject(error: Error): void;
@@ -71,6 +72,14 @@ interface Pending {
 }
 
 const ANSWER_TIMEOUT_MS = 30_000;
+/** How often the helper is asked whether it lives; anything that it says is an answer. */
+const HEARTBEAT_MS = 1000;
+/** Heartbeats without an answer until subscribers are told, and until it is killed and started again. */
+const SILENT_BEATS = 2;
+const DEAD_BEATS = 3;
+/** What it is busy with gives it a heartbeat more for each so many bytes: a slow machine, many elements. */
+const BYTES_PER_BEAT = 256 * 1024;
+const GREETING_BEATS = 10;
 const STABLE_MS = 30_000;
 const STOP_GRACE_MS = 1000;
 /** capability.h */
@@ -249,7 +258,14 @@ export class NetfilterHelper {
       if (payload.length > FRAME_LIMIT - FRAME_HEADER_BYTES)
         return reject(new NetlinkError(what, 90 /* EMSGSIZE */, undefined, `${payload.length} bytes`));
       const request = this.#number();
-      this.#pending.set(request, { what, onMessages, resolve, reject, heard: performance.now() });
+      this.#pending.set(request, {
+        what,
+        bytes: payload.length,
+        onMessages,
+        resolve,
+        reject,
+        heard: performance.now(),
+      });
       this.#child.stdin.write(encodeFrame(kind, request, payload));
     });
   }
@@ -276,7 +292,11 @@ export class NetfilterHelper {
       child.kill("SIGKILL");
     };
     const reader = new FrameReader();
+    let silent = 0;
     child.stdout.on("data", (chunk: Buffer) => {
+      if (silent >= SILENT_BEATS && this.#greeted)
+        for (const subscription of this.#subscriptions.values()) subscription.onReady?.();
+      silent = 0;
       try {
         reader.push(chunk, (kind, request, bytes, start, end) => {
           if (kind === FrameKind.Hello) {
@@ -297,7 +317,20 @@ export class NetfilterHelper {
     const watch = setInterval(() => {
       const late = [...this.#pending.values()].find((p) => performance.now() - p.heard > ANSWER_TIMEOUT_MS);
       if (late) fail(`no answer to ${late.what} for ${ANSWER_TIMEOUT_MS / 1000} s`);
-    }, 5000);
+      if (signal.aborted) return;
+      // Counted, not timed: when we were held up ourselves, what it said meanwhile is read before the next one.
+      silent++;
+      if (!this.#greeted) return silent > GREETING_BEATS ? fail("it does not greet") : undefined;
+      const busyWith = [...this.#pending.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+      const patience = Math.floor(busyWith / BYTES_PER_BEAT);
+      if (silent === SILENT_BEATS + patience) {
+        this.#log.warn("the helper does not answer");
+        for (const subscription of this.#subscriptions.values()) subscription.onDown?.("the helper does not answer");
+      }
+      if (silent > DEAD_BEATS + patience)
+        return fail(`no answer for ${(DEAD_BEATS + patience) * (HEARTBEAT_MS / 1000)} s`);
+      child.stdin.write(encodeFrame(RequestKind.Forget, this.#number(), words(NO_INDEX)));
+    }, HEARTBEAT_MS);
     const stop = () => {
       child.stdin.end();
       setTimeout(() => child.kill("SIGKILL"), STOP_GRACE_MS).unref();
@@ -322,7 +355,9 @@ export class NetfilterHelper {
 
   #greet(bytes: Buffer, start: number, end: number, starts: number): string | undefined {
     if (end - start < 12 || u32le(bytes, start) !== MAGIC) return "big-endian machines are not supported";
-    if (u32le(bytes, start + 4) !== PROTOCOL_VERSION) return "the helper is of another version; build it again";
+    const version = u32le(bytes, start + 4);
+    if (version !== PROTOCOL_VERSION)
+      return `the helper speaks version ${version}, not ${PROTOCOL_VERSION}: rebuild it with npm run helper`;
     if (!(u32le(bytes, start + 8) & CAP_NET_ADMIN))
       return "the helper lacks CAP_NET_ADMIN: setcap cap_net_admin,cap_net_raw+ep on it, or run as root";
     this.#greeted = true;
@@ -338,6 +373,7 @@ export class NetfilterHelper {
   #sendSubscription(request: number, { kind, payload, onError, onReady }: Subscription): void {
     this.#pending.set(request, {
       what: "subscription",
+      bytes: payload.length,
       onMessages: undefined,
       resolve: () => onReady?.(),
       reject: onError,

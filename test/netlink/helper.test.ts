@@ -6,7 +6,7 @@ import { parseAddress } from "../../src/lib/address.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { batch } from "../../src/netlink/batch.ts";
 import { deleteTuple } from "../../src/netlink/conntrack-messages.ts";
-import { encodeFrame, FrameKind, FrameReader, RequestKind, words } from "../../src/netlink/frames.ts";
+import { encodeFrame, FrameKind, FrameReader, PROTOCOL_VERSION, RequestKind, words } from "../../src/netlink/frames.ts";
 import { NetfilterHelper } from "../../src/netlink/helper.ts";
 import { Family, MessageWriter } from "../../src/netlink/messages.ts";
 import { addElements, dumpElements, flushSet, type SetReference } from "../../src/netlink/nftables-messages.ts";
@@ -361,6 +361,44 @@ describeUnless(helperMissing(), "the helper", () => {
     await failed;
     await until("it runs again", () => bench.helper.running);
     await bench.helper.transact(flushSet(OURS));
+  });
+
+  test("that hangs is told of, ended and started again within seconds", async () => {
+    const pid = bench.helper.pid as number;
+    const down: string[] = [];
+    let losses = 0;
+    const forget = bench.helper.subscribe({
+      kind: RequestKind.Ruleset,
+      payload: words(),
+      onMessages: () => undefined,
+      onLoss: () => losses++,
+      onError: (error) => down.push(error.message),
+      onDown: (reason) => down.push(reason),
+    });
+    process.kill(pid, "SIGSTOP");
+    await until("another runs", () => bench.helper.running && bench.helper.pid !== pid);
+    expect(down[0]).toBe("the helper does not answer");
+    expect(down[1]).toMatch(/the helper ended: no answer for 3 s/);
+    expect(losses).toBe(1);
+    forget();
+    await bench.helper.transact(flushSet(OURS));
+  }, 20_000);
+
+  test("that is quiet because nothing is asked of it goes on living", async () => {
+    const pid = bench.helper.pid;
+    await new Promise((done) => setTimeout(done, 5000));
+    expect([bench.helper.running, bench.helper.pid]).toEqual([true, pid]);
+  }, 20_000);
+
+  test("of another version is told to be rebuilt", async () => {
+    const hello = encodeFrame(FrameKind.Hello, 0, words(0x01020304, PROTOCOL_VERSION - 1, 1 << 12));
+    const program = `process.stdout.write(Buffer.from("${Buffer.from(hello).toString("hex")}", "hex")); process.stdin.resume()`;
+    const helper = new NetfilterHelper({ command: [process.execPath, "-e", program], log: silentLog });
+    const stop = new AbortController();
+    const running = helper.run(stop.signal);
+    expect(await helper.usable()).toMatch(/speaks version 1, not 2: rebuild it with npm run helper/);
+    stop.abort();
+    await running;
   });
 });
 

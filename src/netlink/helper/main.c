@@ -40,7 +40,8 @@
 #include <linux/rtnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 
-#define PROTOCOL_VERSION 1
+/* As in src/netlink/frames.ts: goes up with any change of what is taken, given or let through. */
+#define PROTOCOL_VERSION 2
 
 static int ruleset_fd = -1;
 static struct { pid_t pid; int fd; uint32_t request; int64_t deadline; char text[4096]; size_t length; } nft = { .fd = -1 };
