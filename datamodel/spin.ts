@@ -125,6 +125,8 @@ export const SpinSummary = object(`${ROOT}Summary.`, {
     DNSQueryCount: counter(statsCounter64, "DNS questions asked."),
     BlockedPackets: counter(statsCounter64, "Packets dropped or rejected by rules."),
     BlockedBytes: counter(statsCounter64, "Bytes of those packets."),
+    DevicesEvicted: counter(statsCounter64, "Rows of devices that gave way to newer ones, since the agent started."),
+    DevicesRefused: counter(statsCounter64, "Times that a device was seen and found no room among the known ones."),
   },
 });
 

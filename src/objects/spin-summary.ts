@@ -23,6 +23,8 @@ export function spinSummary({ home }: SpinParts): Implementation {
       DNSQueryCount: (summary) => summary.dnsQueryCount,
       BlockedPackets: (summary) => summary.blockedPackets,
       BlockedBytes: (summary) => summary.blockedBytes,
+      DevicesEvicted: () => home.capture.devicesEvicted,
+      DevicesRefused: () => home.capture.devicesRefused,
     },
   });
 }

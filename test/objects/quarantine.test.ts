@@ -169,6 +169,9 @@ describe("with NewDevicePolicy Quarantine", () => {
     const operator = gateway.as("Operator");
     expect(Number(await value(operator, `${ROOT}DeviceNumberOfEntries`))).toBe(255);
     expect(Number(await value(operator, `${ROOT}RuleNumberOfEntries`))).toBeLessThanOrEqual(254);
+    const cost = ["DevicesEvicted", "DevicesRefused"].map((name) => value(operator, `${ROOT}Summary.${name}`));
+    const [evicted, refused] = (await Promise.all(cost)).map(Number) as [number, number];
+    expect([evicted > 0, evicted + refused]).toEqual([true, 1200 + 3 - 255]);
     expect([blocked(PHONE), blocked(STRANGER)]).toEqual([false, true]);
     // And there is still room for a device that comes now.
     gateway.home.neighbour(7, "192.0.2.17");
