@@ -30,7 +30,7 @@ export const Spin = object(ROOT, {
   params: {
     Enable: readWrite(
       boolean,
-      "Capture and analyse traffic. When false, both stop; rules of Origin User stay in force.",
+      "Capture and analyse traffic. When false, both stop; all rules stay in force, whoever made them, but those on domains learn no new addresses.",
       { default: true },
     ),
     Status: readOnly(enumeration("Disabled", "Starting", "Running", "Degraded", "Error"), "State of the whole."),

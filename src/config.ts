@@ -211,7 +211,7 @@ export const enforceOptions = {
     "none",
   ),
   management: many(
-    "Address and port that no rule may cut, besides the agent's brokers: `192.0.2.1 443`.",
+    "Address and port that no rule may cut, besides the configured brokers, as their names resolve at the start: `192.0.2.1 443`.",
     isAddressAndPort,
     "an address and a port from 1 to 65535",
   ),
