@@ -61,7 +61,7 @@ export const DEFAULT_MQTT_LIMITS: MqttLimits = {
   recordBytes: 1 << 20,
   incomingRecords: 256,
   incomingBytes: 4 << 20,
-  outgoingRecords: 512,
+  outgoingRecords: 2048,
   outgoingBytes: 16 << 20,
 };
 

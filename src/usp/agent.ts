@@ -187,7 +187,7 @@ export class Agent {
     signal: AbortSignal,
   ): Promise<void> {
     const door = connected.door ?? { protocol, local: false };
-    const connection = new Connection(mtp, connected, door, this.#limits.outstandingBytes);
+    const connection = new Connection(mtp, connected, door, this.#limits);
     const leave = () => {
       const left = this.#outlet.leave(connection, this.#controllers.all());
       left.catch((error: unknown) => this.#options.log.debug(`${mtp}: closing failed: ${String(error)}`));

@@ -2,7 +2,10 @@
 import type { RecordType } from "./codec.ts";
 import type { Link, SendOptions } from "./link.ts";
 import type { Connected } from "./mtp.ts";
+import type { AgentLimits } from "./options.ts";
 import type { Door } from "./policy.ts";
+
+export type OutstandingLimits = Pick<AgentLimits, "outstandingBytes" | "outstandingRecords">;
 
 export class Connection {
   /** Instance path of the agent's MTP row, without final dot. */
@@ -19,17 +22,19 @@ export class Connection {
   #open = true;
   #outstandingBytes = 0;
   #outstanding = 0;
-  readonly #limitBytes: number;
+  readonly #limits: OutstandingLimits;
+  /** Answers that this connection did not take, since it last took something. */
+  lost = 0;
   #waiting: (() => void)[] = [];
 
-  constructor(mtp: string, connected: Connected, door: Door, limitBytes: number) {
+  constructor(mtp: string, connected: Connected, door: Door, limits: OutstandingLimits) {
     this.mtp = mtp;
     this.door = door;
     this.peer = connected.peer;
     this.link = connected.link;
     this.connectRecord = connected.connectRecord;
     this.maxRecordBytes = connected.maxRecordBytes ?? Infinity;
-    this.#limitBytes = limitBytes;
+    this.#limits = limits;
   }
 
   get isOpen(): boolean {
@@ -47,21 +52,22 @@ export class Connection {
     this.#outstanding++;
     try {
       await this.link.send(record, options);
+      this.lost = 0;
     } finally {
       this.#outstandingBytes -= record.length;
       this.#outstanding--;
-      if (this.#outstandingBytes <= this.#limitBytes) this.#wake();
+      if (!this.mustWait) this.#wake();
     }
   }
 
   /** Resolves when more may be asked of the agent here: what it answered has been taken, mostly. */
   async ready(): Promise<void> {
-    while (this.#open && this.#outstandingBytes > this.#limitBytes)
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    while (this.#open && this.mustWait) await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
   get mustWait(): boolean {
-    return this.#outstandingBytes > this.#limitBytes;
+    const { outstandingBytes, outstandingRecords } = this.#limits;
+    return this.#outstandingBytes > outstandingBytes || this.#outstanding > outstandingRecords;
   }
 
   get isIdle(): boolean {

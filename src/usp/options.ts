@@ -49,6 +49,8 @@ export interface AgentLimits {
   readonly queuedNotifications: number;
   /** Bytes handed to a link and not yet taken; beyond it nothing more is read from that link. */
   readonly outstandingBytes: number;
+  /** The same in Records; well below what a link holds, since answers that were waited for come on top. */
+  readonly outstandingRecords: number;
   /** Whether a Delete of a row that is not there is an error when allow_partial is false (TR-369 1.4.1 R-DEL.1 against TP-469 1.25). */
   readonly absentDeleteFails: boolean;
 }
@@ -58,5 +60,6 @@ export const DEFAULT_AGENT_LIMITS: AgentLimits = {
   unfinishedRequests: 512,
   queuedNotifications: 1_000,
   outstandingBytes: 8_000_000,
+  outstandingRecords: 256,
   absentDeleteFails: false,
 };

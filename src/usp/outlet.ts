@@ -174,6 +174,8 @@ export class Outlet implements Postman {
     connection.send(record, where).catch((error: unknown) => {
       this.#log.debug(`${connection.mtp}: a Record of ${record.length} bytes was not taken: ${describe(error)}`);
       if (instead && connection.isOpen) this.#hand(connection, instead(error), where, undefined);
+      else if (connection.isOpen && connection.lost++ === 0)
+        this.#log.warn(`${connection.mtp}: an answer is lost, and perhaps more: ${describe(error)}`);
     });
   }
 

@@ -122,17 +122,32 @@ describe("a connection", () => {
     expect(warnings[0]).toContain("self::admin speaks MQTT 3.1.1, this agent 5");
   });
 
-  it("does not read on while what was answered is not taken", async () => {
-    world = await buildWorld({ limits: { outstandingBytes: 1_000 } });
+  it.each([{ outstandingBytes: 1_000 }, { outstandingRecords: 5 }])(
+    "does not read on while what was answered is not taken: %j",
+    async (limits) => {
+      world = await buildWorld({ limits });
+      await until(() => kinds(world.admin).length === 1);
+      let open: () => void = () => undefined;
+      world.network.gate = new Promise((resolve) => (open = resolve));
+      const answers = Array.from({ length: 50 }, () => world.admin.ask(get(["Device.LocalAgent."])));
+      await settle();
+      expect(world.agent.counters.requests).toBeLessThan(10);
+      world.network.gate = undefined;
+      open();
+      await Promise.all(answers);
+    },
+  );
+
+  it("says once when answers are lost, not for each", async () => {
+    const warnings: string[] = [];
+    world = await buildWorld({ log: { ...silentLog, warn: (text) => void warnings.push(text) } });
     await until(() => kinds(world.admin).length === 1);
-    let open: () => void = () => undefined;
-    world.network.gate = new Promise((resolve) => (open = resolve));
-    const answers = Array.from({ length: 50 }, () => world.admin.ask(get(["Device.LocalAgent."])));
+    world.network.refuses = true;
+    for (let i = 0; i < 20; i++) void world.admin.ask(get(["Device.House.Size"])).catch(() => undefined);
+    await until(() => world.agent.counters.requests === 20);
     await settle();
-    expect(world.agent.counters.requests).toBeLessThan(10);
-    world.network.gate = undefined;
-    open();
-    await Promise.all(answers);
+    expect(warnings.filter((text) => text.includes("an answer is lost")).length).toBeLessThanOrEqual(1);
+    expect(warnings.join()).toContain("an answer is lost");
   });
 
   it("is left in order when the agent stops in the middle of work", async () => {
