@@ -11,6 +11,13 @@ const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
 
 // mqtt.js can also speak through WebSockets and SOCKS proxies; we hand it our own sockets, so neither is carried.
 const EMPTY = ["ws", "socks", "worker-timers"];
+const SMALL_CACHE = `
+class LRUCache extends Map {
+  constructor({ max }) { super(); this.max = max; }
+  get(key) { const value = super.get(key); if (super.delete(key)) super.set(key, value); return value; }
+  set(key, value) { super.delete(key); if (this.size >= this.max) super.delete(this.keys().next().value); return super.set(key, value); }
+}
+module.exports = { LRUCache };`;
 const leaveOut = {
   name: "leave-out",
   setup({ onResolve, onLoad }) {
@@ -21,6 +28,9 @@ const leaveOut = {
     onLoad({ filter: /.*/, namespace: "silent" }, () => ({
       contents: "const say = () => {}; say.enabled = false; say.extend = () => say; module.exports = () => say;",
     }));
+    // mqtt.js keeps at most so many topics as the broker's Topic Alias Maximum, and we never name one: a Map will do.
+    onResolve({ filter: /^lru-cache$/ }, ({ path }) => ({ path, namespace: "small-cache" }));
+    onLoad({ filter: /.*/, namespace: "small-cache" }, () => ({ contents: SMALL_CACHE }));
     onResolve({ filter: /^readable-stream$/ }, () => ({ path: "stream", external: true }));
   },
 };
@@ -31,6 +41,7 @@ const { metafile } = await build({
   bundle: true,
   minify: true,
   legalComments: "external",
+  charset: "utf8",
   platform: "node",
   format: "cjs",
   target: "node20",
