@@ -1,8 +1,9 @@
 /** What the README tells a newcomer to type, typed: its configuration, its environment, its commands. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { CONNECTION } from "../../src/cli/ctl-options.ts";
 import { parseConfig } from "../../src/config.ts";
 import { bundle } from "../support/agent.ts";
 import { eventually } from "../support/eventually.ts";
@@ -19,6 +20,22 @@ test("the README's configuration is one", () => {
   expect(agent).toMatchObject({ oui: "00005E", serial_number: "HOME0001" });
   expect(mqtt).toMatchObject([{ name: "operator", host: "broker.example", tls: true }]);
   expect(controllers).toMatchObject([{ endpoint_id: "self::acs.example", role: "Operator", mqtt: "operator" }]);
+});
+
+test("each environment variable in the README is one that ctl reads", () => {
+  const names = [...README.matchAll(/\bSPIN_[A-Z_]+/g)].map(([name]) => name);
+  expect(names.length).toBeGreaterThanOrEqual(4);
+  const read = Object.keys(CONNECTION).map((name) => `SPIN_USP_${name.replace("-", "_").toUpperCase()}`);
+  expect(read).toEqual(expect.arrayContaining(names));
+});
+
+test("each file that the README names is there", () => {
+  const linked = [...README.matchAll(/\]\(([^):]+)\)/g)].map(([, path]) => path as string);
+  const named = [...README.matchAll(/\b(?:src|test|docs|bin|demo|scripts|datamodel)\/[\w./-]*\w/g)].map(
+    ([path]) => path,
+  );
+  expect(named.length).toBeGreaterThan(5);
+  expect([...linked, ...named].filter((path) => !existsSync(path))).toEqual([]);
 });
 
 describeUnless(gatewayMissing, "the README's commands", () => {
