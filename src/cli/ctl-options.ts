@@ -107,8 +107,17 @@ function parse(args: readonly string[]) {
     });
     return { options: values as WordOptions & Given, positionals };
   } catch (error) {
-    throw new UsageError((error as Error).message);
+    throw new UsageError(misuse(error as NodeJS.ErrnoException));
   }
+}
+
+/** Node's parser also gives advice for programmers. */
+function misuse({ code, message }: NodeJS.ErrnoException): string {
+  const option = /--[a-z-]+/.exec(message)?.[0];
+  if (code !== "ERR_PARSE_ARGS_INVALID_OPTION_VALUE" || option === undefined) return message;
+  return message.includes("does not take")
+    ? `${option} takes no value`
+    : `${option} needs a value, without a dash first`;
 }
 
 type Given = { readonly [name: string]: string | boolean | undefined };

@@ -75,7 +75,9 @@ export const remove: Word = async (context) => {
   if (options.json === true) sayJson(context, { Deleted: deleted });
   else for (const path of deleted) say(context, path);
   const kept = outcomes.flatMap(({ undeleted }) => undeleted.map((fault) => faultError(fault, "")));
-  return tell(context, [...errorsOf(outcomes), ...kept], deleted.length);
+  const errors = [...errorsOf(outcomes), ...kept];
+  if (options.json !== true && deleted.length === 0 && errors.length === 0) say(context, "there was nothing to delete");
+  return tell(context, errors, deleted.length);
 };
 
 export const operate: Word = async (context) => {

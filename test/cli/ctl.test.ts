@@ -480,6 +480,15 @@ describe("options of ctl", () => {
   });
 
   test("without an agent it asks for one", async () => {
+    expect(await run(["block", "x", "--for", "-1h"])).toEqual({
+      code: 2,
+      out: "",
+      err: "error: --for needs a value, without a dash first\n",
+    });
+    expect(await run(["devices", "--json=yes"])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("--json takes no value"),
+    });
     expect(await run(["devices"])).toMatchObject({ code: 2, err: expect.stringContaining("--agent") });
   });
 

@@ -340,6 +340,11 @@ describe.each(["5", "3.1.1"] as const)("over MQTT %s", (version) => {
         `${added.out.trim()} Creator="${CONTROLLER_ID}" Action="Count" `,
       );
       expect((await ctl("delete", added.out.trim())).out).toBe(added.out);
+      expect(await ctl("delete", `Device.X_SPIN.Rule.[Reason=="nobody's"].`)).toEqual({
+        code: 0,
+        out: "there was nothing to delete\n",
+        err: "",
+      });
       expect((await ctl("supported", "Device.X_SPIN.Rule.")).out).toContain("  HitPackets (readOnly, unsignedLong)\n");
       const operated = await json<{ Command: { Output: { Row: unknown[] } }[] }>(
         "operate",
