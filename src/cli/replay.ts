@@ -54,6 +54,7 @@ interface ReplayArguments {
 
 /** How many destinations and names the tables for people show; JSON has them all. */
 const SHOWN = 100;
+const NAME_WIDTH = 60;
 const DESTINATIONS_PER_DEVICE = 4096;
 
 export async function replay(args: readonly string[], io: ReplayIo): Promise<number> {
@@ -251,7 +252,7 @@ function destinationTable(rows: readonly DestinationRow[], nameOf: ReadonlyMap<s
       .slice(0, SHOWN)
       .map((row) => [
         nameOf.get(row.PhysAddress) ?? row.PhysAddress,
-        row.Domain || row.Address,
+        clipped(row.Domain || row.Address),
         row.Domain ? row.Address : "",
         portText(row.Protocol, row.Port),
         bytes(row.BytesSent),
@@ -269,7 +270,7 @@ function nameTable(asked: readonly AskedName[], nameOf: ReadonlyMap<string, stri
     [left("Device"), left("Name"), left("Type"), right("Count"), left("Answers")],
     order.slice(0, SHOWN).map(({ mac, client, name, type, count, answers }) => {
       const device = mac === undefined ? undefined : nameOf.get(printMac(mac));
-      return [device ?? client, name, type, countText(count), some(answers)];
+      return [device ?? client, clipped(name), type, countText(count), some(answers)];
     }),
     order.length - SHOWN,
   );
@@ -280,6 +281,12 @@ function section(title: string, columns: readonly Column[], rows: readonly (read
   if (rows.length === 0) return `\n${title}: none\n`;
   const more = left > 0 ? `… and ${countText(left)} more\n` : "";
   return `\n${title}\n${table(columns, rows)}\n${more}`;
+}
+
+/** A name may have 253 characters, escaped more, and a row of such could not be read; JSON has them whole. */
+function clipped(name: string): string {
+  const shown = [...escapeText(name)];
+  return shown.length > NAME_WIDTH ? `${shown.slice(0, NAME_WIDTH - 1).join("")}…` : shown.join("");
 }
 
 const left = (title: string): Column => ({ title });

@@ -132,6 +132,19 @@ describe("replay", () => {
     expect(out).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
   });
 
+  test("clips long names in the tables, and gives them whole as JSON", async () => {
+    const name = `${"a".repeat(60)}.${"b".repeat(60)}.${"c".repeat(60)}.example`;
+    const question = udp("192.168.1.10", "192.168.1.1", 40_000, 53, dnsQuestion(1, name, "A"));
+    const path = put(
+      "long.pcap",
+      pcapFile([{ timeMs: 1000, bytes: ethernet("02:00:00:00:00:01", GATEWAY_MAC, question) }]),
+    );
+    const { out } = await run([path, "--lan", "192.168.1.0/24"]);
+    expect(out).toContain(`${"a".repeat(59)}…`);
+    for (const line of out.split("\n")) expect(line.length).toBeLessThan(120);
+    expect((await run([path, "--lan", "192.168.1.0/24", "--json"])).out).toContain(name);
+  });
+
   test("reads standard input as -", async () => {
     const { code, out } = await run(["-", "--json"], Readable.from([bytes.subarray(0, 1000), bytes.subarray(1000)]));
     expect(code).toBe(0);
