@@ -15,6 +15,8 @@ export interface InboxLimits {
 const PATIENCE = 2;
 /** Times the limit: what is kept while reading can't be held. */
 const LAST_BOUND = 4;
+/** The same for the number of items: small ones may be many, as in a burst of requests at QoS 0. */
+const LAST_BOUND_RECORDS = 32;
 
 interface Entry<Item> {
   readonly item: Item;
@@ -61,7 +63,7 @@ export class Inbox<Item> implements AsyncIterable<Item> {
       proceed();
       return;
     }
-    if (this.#fills(LAST_BOUND)) {
+    if (this.#fills(LAST_BOUND, LAST_BOUND_RECORDS)) {
       this.#dropped++;
       proceed();
       return;
@@ -124,7 +126,7 @@ export class Inbox<Item> implements AsyncIterable<Item> {
     return first;
   }
 
-  #fills(times: number): boolean {
-    return this.#items.length >= times * this.#limits.records || this.#bytes >= times * this.#limits.bytes;
+  #fills(times: number, timesRecords = times): boolean {
+    return this.#items.length >= timesRecords * this.#limits.records || this.#bytes >= times * this.#limits.bytes;
   }
 }
