@@ -83,8 +83,10 @@ export const unblock: Word = async (context) => {
     const origins = list(output.get("Origins"));
     const blocked = output.get("Blocked") === "true" || output.get("Blocked") === "1";
     if (context.options.json === true) sayJson(context, { Blocked: blocked, Rules: remaining, Origins: origins });
-    else if (!blocked) say(context, `${nameOfDevice(target)} is not blocked`);
-    else {
+    else if (!blocked) {
+      const was = target["Blocked"] === true;
+      say(context, `${nameOfDevice(target)} ${was ? "is not blocked any more" : "was not blocked"}`);
+    } else {
       const who = remaining.map((path, at) => `${path} (${origins[at] ?? "?"})`).join(", ");
       say(context, `${nameOfDevice(target)} is still blocked by ${who || "another rule"}`);
     }

@@ -148,7 +148,8 @@ describe.each(["5", "3.1.1"] as const)("over MQTT %s", (version) => {
         (hits) => hits > 0,
         { what: "HitPackets" },
       );
-      expect(await ctl("unblock", "camera")).toEqual({ code: 0, out: "camera is not blocked\n", err: "" });
+      expect(await ctl("unblock", "camera")).toEqual({ code: 0, out: "camera is not blocked any more\n", err: "" });
+      expect(await ctl("unblock", "camera")).toEqual({ code: 0, out: "camera was not blocked\n", err: "" });
       await stream.flowing();
       await stream.stop();
       expect(await rules()).toEqual([]);
