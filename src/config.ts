@@ -7,6 +7,7 @@ import { isIPv4, parseAddress } from "./lib/address.ts";
 import { endpointIdFault } from "./lib/endpoint-id.ts";
 import { parseUci, UciError, type UciSection } from "./lib/uci.ts";
 import type { Level } from "./lib/log.ts";
+import { RESIDENT_PORTS } from "./lib/resident-ports.ts";
 
 export interface Config {
   readonly agent: AgentConfig;
@@ -214,6 +215,11 @@ export const enforceOptions = {
     "Address and port that no rule may cut, besides the configured brokers, as their names resolve at the start: `192.0.2.1 443`.",
     isAddressAndPort,
     "an address and a port from 1 to 65535",
+  ),
+  resident_port: many(
+    `TCP port of the gateway that no rule closes to a device; none: ${RESIDENT_PORTS.join(", ")}; \`0\`: no port.`,
+    (value) => /^\d{1,5}$/.test(value) && Number(value) <= 65535,
+    "a port, or 0",
   ),
 } as const;
 

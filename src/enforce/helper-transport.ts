@@ -153,7 +153,7 @@ export class HelperTransport implements Transport {
         if (seen) onChange(seen);
       },
       // What we did not hear may have been anything.
-      onLoss: () => onChange("elements"),
+      onLoss: () => onChange("unheard"),
       onError: () => undefined,
     });
     await new Promise<void>((resolve) => {

@@ -5,6 +5,7 @@
 import { canonicalAddress, parseAddress, printAddress } from "../lib/address.ts";
 import type { Prefix } from "../lib/address.ts";
 import type { Clock } from "../lib/clock.ts";
+import { RESIDENT_PORTS } from "../lib/resident-ports.ts";
 import type { Health } from "../spin/observation.ts";
 import { PolicyTables } from "../spin/policy-tables.ts";
 import type { Decision, PolicyPacket } from "../spin/policy-tables.ts";
@@ -26,7 +27,6 @@ export interface JudgeOptions {
 }
 
 const PASS: Decision = { verdict: "Pass", counted: [] };
-const RESIDENT_PORTS = [22, 80, 443];
 /** Multicast listener and neighbour discovery messages (RFC 2710, 3810, 4861). */
 const DISCOVERY_TYPES = [130, 131, 132, 133, 134, 135, 136, 137, 143];
 

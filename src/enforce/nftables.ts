@@ -10,6 +10,7 @@ import { printPrefix } from "../lib/address.ts";
 import type { Clock } from "../lib/clock.ts";
 import { describe } from "../lib/log.ts";
 import type { Log } from "../lib/log.ts";
+import { RESIDENT_PORTS } from "../lib/resident-ports.ts";
 import type { Health } from "../spin/observation.ts";
 import { PolicyTables } from "../spin/policy-tables.ts";
 import { addressNumber } from "../spin/prefix-table.ts";
@@ -47,7 +48,6 @@ export interface NftablesOptions {
 const READING_MS_PER_ELEMENT = 0.5;
 /** Read at each harvest. */
 const SMALL_MAP = 500;
-const RESIDENT_PORTS = [22, 80, 443];
 const STATIC_MAPS = /^(lan|management[46]|resident|owner[46]|version) /;
 /** Sets that the packet path fills. */
 const FILLED_SETS: readonly string[] = [...DROPPED_SETS, ...SOURCE_SETS];
@@ -458,12 +458,15 @@ export class NftablesEnforcer implements Enforcer {
   #foreign(change: ForeignChange): void {
     if (this.#stop.signal.aborted) return;
     const isQueued = this.#repairQueued !== undefined;
-    if (this.#repairQueued !== "structure") this.#repairQueued = change;
+    if (!this.#repairQueued || change === "structure" || this.#repairQueued === "unheard") this.#repairQueued = change;
     if (isQueued) return;
     this.#exclusive(async () => {
       const what = this.#repairQueued;
       this.#repairQueued = undefined;
-      this.#noteLoss(what === "structure" ? "somebody changed our table" : "somebody changed elements of our table");
+      if (what === "unheard")
+        this.#log.warn("changes of our table may have gone unheard; looking what the kernel holds");
+      else
+        this.#noteLoss(what === "structure" ? "somebody changed our table" : "somebody changed elements of our table");
       await this.#resync(false);
       if (what === "structure") await this.#reload();
       await this.#flush();

@@ -1,8 +1,11 @@
 /** PORT of the kernel backend: how elements reach our table, and how they are read back. */
 import type { Count, CountedElement, Element } from "./elements.ts";
 
-/** What somebody else did to our table: to its chains and rules (or all of it), or to elements alone. */
-export type ForeignChange = "structure" | "elements";
+/**
+ * What somebody else did to our table: to its chains and rules (or all of it), or to elements alone; or that nobody knows
+ * whether somebody did, because the helper was started again or the kernel dropped what it told.
+ */
+export type ForeignChange = "structure" | "elements" | "unheard";
 
 /** Which conntrack entries to end: those of any of the devices' addresses with any of the destinations. */
 export interface FlowFilter {

@@ -9,6 +9,7 @@ import { NftTransport } from "../enforce/nft-transport.ts";
 import type { Transport } from "../enforce/transport.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
+import { RESIDENT_PORTS } from "../lib/resident-ports.ts";
 import type { Store } from "../lib/store.ts";
 import type { NetfilterHelper } from "../netlink/helper.ts";
 import type { Enforcer } from "../spin/ruleset.ts";
@@ -39,9 +40,20 @@ export async function makeEnforcer({ enforce }: Config, parts: EnforcerParts): P
   if (typeof transport === "string") return { enforcer: noEnforcer(transport, true), enforces: false };
   const savedFile = join(parts.store.directory, SAVED_RULES);
   return {
-    enforcer: new NftablesEnforcer({ transport, clock: parts.clock, log: parts.log, savedFile }),
+    enforcer: new NftablesEnforcer({
+      transport,
+      clock: parts.clock,
+      log: parts.log,
+      savedFile,
+      residentPorts: residentPorts(enforce.resident_port),
+    }),
     enforces: true,
   };
+}
+
+function residentPorts(given: readonly string[]): readonly number[] {
+  if (given.length === 0) return RESIDENT_PORTS;
+  return [...new Set(given.map(Number))].filter((port) => port > 0);
 }
 
 /** The way to the kernel, or in words why there is none. */

@@ -23,6 +23,7 @@ export interface AgentOptions {
   readonly role?: string;
   /** Default helper; `none` leaves the kernel alone. */
   readonly enforce?: "auto" | "helper" | "nft" | "none";
+  readonly residentPorts?: readonly string[];
   /** Options of the capture section, over the defaults. */
   readonly capture?: Readonly<Record<string, string | readonly string[]>>;
   /** More arguments of `run`, such as `--bench-model 500`. */
@@ -96,7 +97,7 @@ export async function writeConfig(options: AgentOptions): Promise<string> {
       },
     },
     { type: "capture", options: { interface: ["br-lan"], ...options.capture } },
-    { type: "enforce", options: { backend: options.enforce ?? "auto" } },
+    { type: "enforce", options: { backend: options.enforce ?? "auto", resident_port: options.residentPorts ?? [] } },
     ...(options.sections ?? []),
   ];
   await mkdir(join(folder, "state"), { recursive: true });
