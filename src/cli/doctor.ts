@@ -10,7 +10,8 @@ import { escapeText } from "./text.ts";
 
 const USAGE = `Usage: spin-usp doctor [--config FILE] [--json]
 
-Changes nothing. Without a configuration it looks at the machine alone. Run it as the user that runs the agent, or as root, to see what that user sees.
+Changes nothing. Without a configuration it looks at the machine alone.
+Run it as the user that runs the agent, or as root, to see what that user sees.
 Exit codes: 0 nothing fails; 1 something does; 2 wrong use or configuration.
 `;
 
