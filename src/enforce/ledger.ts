@@ -3,6 +3,8 @@
  * the kernel backend, without any I/O. Element counters become rules' hits here: a counter that fell was begun anew.
  */
 import type { Count, CountedElement, Element } from "./elements.ts";
+import { READINGS_LIMIT, byId } from "./readings.ts";
+import type { Reading, Readings } from "./readings.ts";
 
 interface Wanted {
   readonly element: Element;
@@ -19,6 +21,8 @@ interface Known {
   rules: readonly number[];
   /** Found in the kernel, not put there by us since we run. */
   found: boolean;
+  /** Counted, and no rule's yet. */
+  owed: Count;
   /** The last reading that saw it. */
   reading: number;
 }
@@ -51,6 +55,7 @@ export interface PlanOptions {
 
 /** An element about to expire is left to the kernel; timeouts that differ less are the same. */
 const SLACK_MS = 2000;
+const NOTHING: Count = { packets: 0, bytes: 0 };
 
 export class Ledger {
   readonly #wanted = new Map<string, Wanted>();
@@ -58,11 +63,36 @@ export class Ledger {
   readonly #dirty = new Set<string>();
   readonly #kept = new Set<string>();
   readonly #rules = new Map<number, Tally>();
+  /** Of our last life, until we have looked what the kernel holds. */
+  #before: { readonly all: boolean; readonly elements: Map<string, Count> } | undefined;
   #reading = 0;
 
   /** Monotone hits by rule. */
   get hits(): ReadonlyMap<number, Count> {
     return this.#rules;
+  }
+
+  /** Before the first `observe`: how far elements had been counted in an earlier life. */
+  resume({ all, elements }: Readings): void {
+    this.#before = { all, elements: byId(elements) };
+  }
+
+  /** The kernel's elements have been observed: what else there was of the earlier life is gone. */
+  resumed(): void {
+    this.#before = undefined;
+  }
+
+  /** How far elements have been counted, for `resume`. */
+  get readings(): Pick<Readings, "all" | "elements"> {
+    const elements: Reading[] = [];
+    for (const [id, { packets, bytes }] of this.#before?.elements ?? []) elements.push([id, packets, bytes]);
+    for (const known of this.#known.values())
+      for (const [id, { packets, bytes, owed }] of known) {
+        if (packets === owed.packets && bytes === owed.bytes) continue;
+        if (elements.length === READINGS_LIMIT) return { all: false, elements };
+        elements.push([id, packets - owed.packets, bytes - owed.bytes]);
+      }
+    return { all: this.#before?.all ?? true, elements };
   }
 
   get knownCount(): number {
@@ -149,6 +179,7 @@ export class Ledger {
         bytes: 0,
         rules,
         found: old?.found ?? false,
+        owed: old?.owed ?? NOTHING,
         reading: 0,
       });
     }
@@ -166,7 +197,7 @@ export class Ledger {
         if (!known || !mayRemove(known.element)) continue;
         const rule = known.found ? keptFor(known.element) : undefined;
         if (rule !== undefined) {
-          known.rules = [rule];
+          this.#assign(known, [rule]);
           this.#kept.add(id);
         } else if (known.element.expires > now + SLACK_MS) {
           removed.push(known.element);
@@ -181,6 +212,7 @@ export class Ledger {
         added.push(element);
         continue;
       }
+      if (known.found && known.rules.length === 0) this.#assign(known, rules);
       const isRefresh = element.expires !== Infinity && known.element.expires !== Infinity;
       const isSameTime = isRefresh
         ? Math.abs(element.expires - known.element.expires) < SLACK_MS / 2
@@ -249,15 +281,15 @@ export class Ledger {
     }
     for (const element of added) {
       const known = this.#mapOf(element).get(element.id);
-      const { rules = [], found = false } = before.get(element.id) ?? {};
+      const { rules = [], found = false, owed = NOTHING } = before.get(element.id) ?? {};
       if (known) known.element = element;
-      else this.#mapOf(element).set(element.id, { element, packets: 0, bytes: 0, rules, found, reading: 0 });
+      else this.#mapOf(element).set(element.id, { element, packets: 0, bytes: 0, rules, found, owed, reading: 0 });
     }
     for (const id of this.#dirty) {
       const known = this.#known.get(mapName(id))?.get(id);
       const wanted = this.#wanted.get(id);
       if (known && wanted) {
-        known.rules = wanted.rules;
+        this.#assign(known, wanted.rules);
         known.found = false;
       }
       // What nobody wants and yet stays, until the kernel lets it expire, is looked at again.
@@ -285,7 +317,8 @@ export class Ledger {
           continue;
         }
         const { packets, bytes } = element;
-        this.#mapOf(element).set(element.id, { element, packets, bytes, rules: [], found: true, reading });
+        const owed = this.#owed(element);
+        this.#mapOf(element).set(element.id, { element, packets, bytes, rules: [], found: true, owed, reading });
         this.#dirty.add(element.id);
         strange++;
       }
@@ -306,7 +339,30 @@ export class Ledger {
     known.packets = packets;
     known.bytes = bytes;
     if (morePackets === 0 && moreBytes === 0) return;
+    if (known.rules.length === 0) {
+      const { owed } = known;
+      if (known.found) known.owed = { packets: owed.packets + morePackets, bytes: owed.bytes + moreBytes };
+      return;
+    }
     for (const rule of known.rules) addCount(this.#rules, rule, morePackets, moreBytes);
+  }
+
+  /** What an element that we found has counted since the reading of our last life. */
+  #owed({ id, packets, bytes }: CountedElement): Count {
+    if (!this.#before) return NOTHING;
+    const before = this.#before.elements.get(id);
+    this.#before.elements.delete(id);
+    if (!before) return this.#before.all ? { packets, bytes } : NOTHING;
+    if (packets < before.packets || bytes < before.bytes) return { packets, bytes };
+    return { packets: packets - before.packets, bytes: bytes - before.bytes };
+  }
+
+  /** The element counts for these rules, and what it owes is theirs. */
+  #assign(known: Known, rules: readonly number[]): void {
+    known.rules = rules;
+    if (rules.length === 0 || known.owed === NOTHING) return;
+    for (const rule of rules) addCount(this.#rules, rule, known.owed.packets, known.owed.bytes);
+    known.owed = NOTHING;
   }
 
   #mapOf({ map }: Element): Map<string, Known> {

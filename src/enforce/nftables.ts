@@ -26,6 +26,8 @@ import { Ledger } from "./ledger.ts";
 import type { PlanOptions } from "./ledger.ts";
 import { LostSignal } from "./lost-signal.ts";
 import { Owners } from "./owners.ts";
+import { parseReadings } from "./readings.ts";
+import type { Readings } from "./readings.ts";
 import { SavedElements } from "./saved-elements.ts";
 import type { FlowOfDevice, ForeignChange, Transport } from "./transport.ts";
 
@@ -116,6 +118,21 @@ export class NftablesEnforcer implements Enforcer {
       resyncs: this.#resyncs,
       decodeErrors: 0,
       lastError: this.#lastError,
+    };
+  }
+
+  resume(saved: unknown): void {
+    const readings = parseReadings(saved);
+    if (!readings) return;
+    this.#ledger.resume(readings);
+    this.#owners.resume(readings.dropped);
+  }
+
+  counted(): { hits: Hits; readings: Readings } {
+    const { hits } = this.#ledger;
+    return {
+      hits: { rules: copy(hits), devices: copy(this.#owners.dropped), domainNote: this.#hold.note },
+      readings: { ...this.#ledger.readings, dropped: this.#owners.readings },
     };
   }
 
@@ -416,6 +433,7 @@ export class NftablesEnforcer implements Enforcer {
     }
     if (isFirst) this.#adoptOwners(read);
     this.#ledger.observe(read, now);
+    this.#ledger.resumed();
     const [version] = read.get("version") ?? [];
     if (version?.from[0] !== RULESET_VERSION) {
       this.#log.info(
@@ -444,6 +462,8 @@ export class NftablesEnforcer implements Enforcer {
     const elements = this.#ledger.everything(this.#planOptions());
     await this.#transport.load(elements, now);
     this.#ledger.loaded(elements);
+    this.#ledger.resumed();
+    this.#owners.emptied();
   }
 
   /** The rule that an element is kept for which was in the kernel when we started: a name that we did not hear of yet. */

@@ -6,6 +6,7 @@ import type { CountedElement } from "./elements.ts";
 import type { HeldAddress } from "./expand.ts";
 import { addCount } from "./ledger.ts";
 import type { Tally } from "./ledger.ts";
+import type { Reading } from "./readings.ts";
 
 export class Owners {
   readonly #owners = new Map<string, number>();
@@ -57,6 +58,21 @@ export class Owners {
 
   ownerOf(value: bigint, family: 4 | 6): number | undefined {
     return this.#owners.get(addressText(value, family));
+  }
+
+  /** How far the sets dropped_* have been counted, for `resume`. */
+  get readings(): Reading[] {
+    return [...this.#readings].map(([id, { packets, bytes }]) => [id, packets, bytes]);
+  }
+
+  /** Before the first `countDropped`: how far the sets had been counted in an earlier life. */
+  resume(readings: readonly Reading[]): void {
+    for (const [id, packets, bytes] of readings) this.#readings.set(id, { packets, bytes });
+  }
+
+  /** The sets were made anew. */
+  emptied(): void {
+    this.#readings.clear();
   }
 
   /** Takes in what the sets dropped_* hold now. */

@@ -87,6 +87,13 @@ export interface Enforcer {
   addresses(delta: AddressDelta): Promise<void>;
   /** What was counted until a moment ago; of very many elements some seconds ago, unless `all`. */
   hits(all?: boolean): Promise<Hits>;
+  /**
+   * What `hits` would tell of what was read until now, and how far the kernel's counters are read with that: JSON of its
+   * own, to be saved together with what was counted.
+   */
+  counted?(): { hits: Hits; readings: unknown };
+  /** Before `start`: the readings that were saved last. What was counted since then is told as hits, once. */
+  resume?(readings: unknown): void;
   /** Ends established flows of these devices and destinations, so that offloaded and NATed ones stop too. */
   cut(devices: readonly number[], destinations: readonly Prefix[]): Promise<void>;
   /** Yields each time somebody else removed or changed our rules; the caller applies the newest policy again. */

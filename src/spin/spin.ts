@@ -110,6 +110,8 @@ export class Spin implements Home {
   readonly #events: EventCounts = { received: 0, lost: 0, dnsAnswers: 0 };
   #network: Extract<Observation, { kind: "network" }> | undefined;
 
+  /** The enforcer's, as they were saved before this start. */
+  readonly #savedReadings: unknown;
   #tickedAt = -Infinity;
   #ticks = 0;
   /** Why rules of an earlier life are left as the kernel has them; empty if they are not. */
@@ -218,6 +220,8 @@ export class Spin implements Home {
 
     const state = loadState(options.store?.load(STATE_DOCUMENT), this.#stateParts());
     this.#savedHits = state.hits;
+    this.#savedReadings = state.readings;
+    if (state.readings !== undefined) options.enforcer?.resume?.(state.readings);
     this.#devices.startNumbersAt(state.reservedNumbers);
     this.#devices.dirty = false;
     this.#keeper = options.store && this.#keeperOf(options.store, state.reservedNumbers);
@@ -517,8 +521,11 @@ export class Spin implements Home {
   }
 
   #keeperOf(store: Store, reserved: number): Keeper {
-    const document = (numbers: number) =>
-      saveState(this.#stateParts(), numbers, this.#ruleHits(), (names) => this.#answers.isUnderRules(names));
+    const document = (numbers: number) => {
+      const readings = this.#countedReadings();
+      const underRules = (names: readonly string[]) => this.#answers.isUnderRules(names);
+      return saveState(this.#stateParts(), numbers, this.#ruleHits(), underRules, readings);
+    };
     return new Keeper(
       {
         clock: this.#clock,
@@ -530,6 +537,14 @@ export class Spin implements Home {
       },
       reserved,
     );
+  }
+
+  /** Takes in all that the enforcer has read, so that what is counted and its readings are of one moment. */
+  #countedReadings(): unknown {
+    const counted = this.#options.enforcer?.counted?.();
+    if (!counted) return this.#savedReadings;
+    this.#inForce.count(counted.hits);
+    return counted.readings;
   }
 
   *#ruleHits(): Iterable<readonly [number, RuleHits]> {

@@ -40,12 +40,16 @@ interface SavedName {
   readonly expires: number;
 }
 
-/** The document. `domains` are those that rules name: of the names, only what falls under them is worth keeping. */
+/**
+ * The document. `readings` are the enforcer's, of what hits and counters hold. Of the names, only what falls under domains
+ * that rules name is worth keeping.
+ */
 export function saveState(
   parts: StateParts,
   reservedNumbers: number,
   hits: Iterable<readonly [number, RuleHits]>,
   underRules: (names: readonly string[]) => boolean,
+  readings: unknown,
 ): unknown {
   const { devices, owners, counters, rows, names, now, monotonic } = parts;
   const wall = (deadline: number) => Math.round(deadline - monotonic + now);
@@ -76,6 +80,7 @@ export function saveState(
       return { ...saved, counters: counters.save(slot), addresses };
     }),
     hits: [...hits].map(([id, { packets, bytes, lastHit }]) => [id, packets, bytes, lastHit]),
+    readings,
     names: savedNames,
     flows: packBaselines(rows, parts.baselines),
   };
@@ -84,12 +89,14 @@ export function saveState(
 export interface LoadedState {
   readonly reservedNumbers: number;
   readonly hits: Map<number, RuleHits>;
+  /** The enforcer's, as it gave them; `undefined`: none were saved. */
+  readonly readings: unknown;
 }
 
 export function loadState(document: unknown, parts: StateParts): LoadedState {
   const hits = new Map<number, RuleHits>();
   const state = asRecord(document);
-  if (!state) return { reservedNumbers: 1, hits };
+  if (!state) return { reservedNumbers: 1, hits, readings: undefined };
   const { devices, counters, baselines } = parts;
   counters.load(counters.home, state["home"]);
   for (const entry of asList(state["devices"])) loadDevice(entry, parts);
@@ -100,7 +107,7 @@ export function loadState(document: unknown, parts: StateParts): LoadedState {
   }
   baselines.load(state["flows"]);
   const reservedNumbers = Math.max(count(state["reservedNumbers"]), devices.nextNumber);
-  return { reservedNumbers, hits };
+  return { reservedNumbers, hits, readings: state["readings"] };
 }
 
 function loadDevice(entry: unknown, parts: StateParts): void {
