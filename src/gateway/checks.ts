@@ -105,7 +105,7 @@ async function privilegeChecks({ capture }: Config): Promise<Check[]> {
     kernel = await helper.dumpConntrack(() => undefined, { buffers: 1, pauseMs: 0 }).then(() => "", String);
   control.abort();
   await runs;
-  const remedy = `setcap cap_net_admin,cap_net_raw+ep ${program}, or start the agent with these capabilities`;
+  const remedy = `setcap cap_net_admin+ep ${program}, or start the agent with these capabilities`;
   if (reason !== undefined) checks.push(fail("privileges", "helper", `${program}: ${reason}`, remedy));
   else if (kernel !== "")
     checks.push(fail("privileges", "helper", `${program} may not read conntrack: ${kernel}`, remedy));

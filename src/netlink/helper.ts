@@ -359,7 +359,7 @@ export class NetfilterHelper {
     if (version !== PROTOCOL_VERSION)
       return `the helper speaks version ${version}, not ${PROTOCOL_VERSION}: rebuild it with npm run helper`;
     if (!(u32le(bytes, start + 8) & CAP_NET_ADMIN))
-      return "the helper lacks CAP_NET_ADMIN: setcap cap_net_admin,cap_net_raw+ep on it, or run as root";
+      return "the helper lacks CAP_NET_ADMIN: setcap cap_net_admin+ep on it, or run as root";
     this.#greeted = true;
     this.#lastError = "";
     for (const [request, subscription] of this.#subscriptions) {

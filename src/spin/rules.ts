@@ -12,7 +12,6 @@ import type { ApplyReport, Hits, Policy } from "./ruleset.ts";
 export { NEVER, newRule } from "./rule-values.ts";
 export type { Rule, RuleAction, RuleOrigin } from "./rule-values.ts";
 
-export const MAX_RULES = 1000;
 export type RuleStatus = "Disabled" | "Enabled" | "Pending" | "Expired" | "Overruled" | "Error" | "Error_Misconfigured";
 
 export interface RuleState {
