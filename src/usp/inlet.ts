@@ -187,12 +187,16 @@ export class Inlet {
     this.#parts.outlet.respond(connection, controller, to, errorMsg(msgId, code, reason));
   }
 
-  /** R-MTP.5: an Error only if the sender is valid, it was for us, it holds a Request with an id, and there is a way back. */
+  /**
+   * R-MTP.5: an Error only if the sender is valid, it was for us, it holds a Request with an id, and there is a way back.
+   * Else the MTP itself says so, where it can.
+   */
   #refuse(connection: Connection, failure: RecordFailure, replyTo: string | undefined): void {
     const { fromId, toId, msgId, isRequest, code, reason } = failure;
     const sender = this.#sender(connection, fromId ?? "", toId ?? "", replyTo);
-    if (!sender || msgId === undefined || !isRequest) return this.#ignore(`a Record: ${reason}`);
-    this.#error(sender, msgId, code, reason);
+    if (sender && msgId !== undefined && isRequest) return this.#error(sender, msgId, code, reason);
+    this.#ignore(`a Record: ${reason}`);
+    connection.link.refuse?.(reason);
   }
 
   /** The controller that sent a Record, if it is one of ours, it was meant for us and can be answered. */

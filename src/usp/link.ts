@@ -22,6 +22,12 @@ export interface Link {
   readonly received: AsyncIterable<ReceivedRecord>;
   /** Resolves when the Record is handed over (QoS ≥ 1: acknowledged); rejects when this connection can't carry it. */
   send(record: Uint8Array, options?: SendOptions): Promise<void>;
+  /**
+   * What came here was no usable Record, and no Error can say so. Present where the MTP has a way to: it tells the peer and
+   * ends the connection (R-WS.16, R-UDS.24).
+   * @param reason In words, for the peer.
+   */
+  refuse?(reason: string): void;
   /** Ends the connection in order. Calling it twice is fine. */
   close(): Promise<void>;
 }
