@@ -1,12 +1,14 @@
-// The gateway's bundle: one file that needs Node alone. Prints its size and fails past the bound.
+// The gateway's bundle: one file that needs Node alone. Beside it a file for each of the operator's tools, which only
+// their own subcommand loads. Prints their sizes and fails past the gateway's bound.
 import { build } from "esbuild";
 import { readFileSync, statSync } from "node:fs";
 import { root } from "./setup.mjs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { writeVendors } from "./vendors.mjs";
 
 const LIMIT = 700_000;
-const outfile = join(root, "dist/spin-usp.cjs");
+const GATEWAY = "dist/spin-usp.cjs";
+const TOOLS = { ctl: "dist/spin-usp-ctl.cjs", replay: "dist/spin-usp-replay.cjs" };
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
 // mqtt.js can also speak through WebSockets and SOCKS proxies; we hand it our own sockets, so neither is carried.
@@ -34,10 +36,19 @@ const leaveOut = {
     onResolve({ filter: /^readable-stream$/ }, () => ({ path: "stream", external: true }));
   },
 };
+// What main loads for `ctl` or `replay` alone stays a file of its own.
+const toolsApart = {
+  name: "tools-apart",
+  setup({ onResolve }) {
+    onResolve({ filter: new RegExp(`/cli/(?:${Object.keys(TOOLS).join("|")})\\.ts$`) }, ({ path, kind }) =>
+      kind === "dynamic-import"
+        ? { path: `./${basename(TOOLS[basename(path, ".ts")])}`, external: true }
+        : { errors: [{ text: "the gateway's bundle may not import an operator's tool" }] },
+    );
+  },
+};
 
-const { metafile } = await build({
-  entryPoints: [join(root, "src/main.ts")],
-  outfile,
+const options = {
   bundle: true,
   minify: true,
   legalComments: "external",
@@ -46,13 +57,28 @@ const { metafile } = await build({
   format: "cjs",
   target: "node20",
   define: { __SPIN_USP_VERSION__: JSON.stringify(version) },
-  plugins: [leaveOut],
+  // `import()` of a CommonJS file has Node search it for the names it exports: `require` it.
+  supported: { "dynamic-import": false },
   metafile: true,
   logLevel: "warning",
+};
+const { metafile } = await build({
+  ...options,
+  entryPoints: [join(root, "src/main.ts")],
+  outfile: join(root, GATEWAY),
+  plugins: [leaveOut, toolsApart],
 });
+for (const [name, file] of Object.entries(TOOLS))
+  await build({
+    ...options,
+    entryPoints: [join(root, `src/cli/${name}.ts`)],
+    outfile: join(root, file),
+    plugins: [leaveOut],
+  });
 
-const bytes = statSync(outfile).size;
-console.log(`dist/spin-usp.cjs: ${bytes} bytes of at most ${LIMIT}`);
+const bytes = statSync(join(root, GATEWAY)).size;
+console.log(`${GATEWAY}: ${bytes} bytes of at most ${LIMIT}`);
+for (const file of Object.values(TOOLS)) console.log(`${file}: ${statSync(join(root, file)).size} bytes`);
 console.log(`dist/vendors.bin: ${writeVendors(join(root, "dist/vendors.bin"))} bytes`);
 if (process.argv.includes("--analyse")) {
   const inputs = Object.entries(Object.values(metafile.outputs).find(({ entryPoint }) => entryPoint)?.inputs ?? {});

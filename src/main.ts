@@ -43,7 +43,15 @@ async function main(args: string[]): Promise<number> {
     );
     return 2;
   }
-  const run = await command.load();
+  let run: Command;
+  try {
+    run = await command.load();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "MODULE_NOT_FOUND") throw error;
+    // The operator's tools are files of their own, which a gateway may do without.
+    process.stderr.write(`spin-usp: ${name} is not installed here: ${(error as Error).message.split("\n")[0]}\n`);
+    return 69;
+  }
   return run(rest, { stdout: process.stdout, stderr: process.stderr, signal: stopSignal() });
 }
 

@@ -33,6 +33,8 @@ interface Source {
   readonly path: string;
   readonly text: string;
   readonly imports: readonly string[];
+  /** Those of them that the bundler follows: neither types alone nor what is loaded when it is wanted. */
+  readonly bundled: readonly string[];
 }
 
 function files(folder: string): string[] {
@@ -48,10 +50,12 @@ const sources: Source[] = ["datamodel", "proto", "src"].flatMap(files).map((path
   const specifiers = [
     ...text.matchAll(/(?:^|\n)\s*(?:import|export)\b[^"';]*?from\s*"(\.[^"]+)"|import\("(\.[^"]+)"\)/g),
   ];
-  const imports = specifiers.map((match) =>
-    relative(root, resolve(root, dirname(path), (match[1] ?? match[2]) as string)),
+  const target = (match: RegExpMatchArray) =>
+    relative(root, resolve(root, dirname(path), (match[1] ?? match[2]) as string));
+  const bundled = specifiers.filter(
+    (match) => match[1] !== undefined && !/^\s*(?:import|export) type\b/.test(match[0]),
   );
-  return { path, text, imports };
+  return { path, text, imports: specifiers.map(target), bundled: bundled.map(target) };
 });
 
 function layer(path: string): string {
@@ -104,6 +108,15 @@ describe("the architecture", () => {
   it("ends the process in main alone", () => {
     const guilty = sources.filter(({ path, text }) => path !== "src/main.ts" && /process\.exit\(/.test(text));
     expect(guilty.map(({ path }) => path)).toEqual([]);
+  });
+
+  it("keeps what only the operator's tools use out of the gateway's commands", () => {
+    const graph = new Map(sources.map(({ path, bundled }) => [path, bundled]));
+    const reached = new Set(["src/main.ts", "src/cli/run.ts", "src/cli/doctor.ts", "src/cli/reset.ts"]);
+    for (const path of reached) for (const target of graph.get(path) ?? []) reached.add(target);
+    expect(reached.size).toBeGreaterThan(100);
+    const tools = /^src\/(?:controller\/|cli\/(?:ctl|replay)|capture\/(?:pcap-(?!format)|pcap\.|packet))/;
+    expect([...reached].filter((path) => tools.test(path))).toEqual([]);
   });
 
   it("keeps wire types inside usp and controller", () => {

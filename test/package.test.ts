@@ -1,8 +1,9 @@
 /** What `npm pack` carries is what a gateway needs, and installing it never fails for want of a compiler. */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { bundle } from "./support/agent.ts";
 
 const root = join(__dirname, "..");
 const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
@@ -23,7 +24,9 @@ describe("the package", () => {
     expect(carried).toEqual(
       expect.arrayContaining([
         "bin/spin-usp",
-        ...(existsSync(join(root, "dist/spin-usp.cjs")) ? ["dist/spin-usp.cjs"] : []),
+        ...(existsSync(join(root, "dist/spin-usp.cjs"))
+          ? ["dist/spin-usp.cjs", "dist/spin-usp-ctl.cjs", "dist/spin-usp-replay.cjs", "dist/vendors.bin"]
+          : []),
         ...helper,
         "src/enforce/spin.nft",
         "src/enforce/boot.sh",
@@ -37,6 +40,29 @@ describe("the package", () => {
     // Scripts that it names and that a gateway runs are in it.
     for (const name of ["install", "helper"]) expect(carried).toContain(/node (\S+)/.exec(scripts[name] ?? "")?.[1]);
   }, 30_000);
+
+  test("the gateway's bundle stands alone; the operator's tools say that they are not installed", () => {
+    const folder = mkdtempSync(join(tmpdir(), "spin-usp-package-"));
+    try {
+      copyFileSync(bundle(), join(folder, "spin-usp.cjs"));
+      const spin = (...args: string[]) => {
+        const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, "spin-usp.cjs"), ...args], {
+          encoding: "utf8",
+        });
+        return { code: status, out: stdout, err: stderr };
+      };
+      for (const command of ["run", "doctor", "reset"])
+        expect(spin(command, "--help")).toMatchObject({ code: 0, out: expect.stringContaining("Usage"), err: "" });
+      for (const command of ["ctl", "replay"])
+        expect(spin(command, "--help")).toMatchObject({
+          code: 69,
+          out: "",
+          err: expect.stringMatching(new RegExp(`^spin-usp: ${command} is not installed here: .*-${command}\\.cjs`)),
+        });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
 
   test("installs without a compiler: the helper's script says so and succeeds", () => {
     const folder = mkdtempSync(join(tmpdir(), "spin-usp-package-"));
