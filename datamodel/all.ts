@@ -1,8 +1,13 @@
 /** Every object that the gateway's agent declares; main joins each to its implementation. */
+import * as controllerTrust from "./controller-trust.ts";
 import * as device from "./device.ts";
+import * as localAgent from "./local-agent.ts";
+import * as mqtt from "./mqtt.ts";
 import type { ObjectSchema } from "./schema.ts";
 import { spinObjects } from "./spin.ts";
 
-export const standardObjects: readonly ObjectSchema[] = Object.values(device);
+export const standardObjects: readonly ObjectSchema[] = [device, localAgent, controllerTrust, mqtt].flatMap((module) =>
+  Object.values<ObjectSchema>(module),
+);
 export const vendorObjects: readonly ObjectSchema[] = spinObjects;
 export const allObjects: readonly ObjectSchema[] = [...standardObjects, ...vendorObjects];

@@ -5,23 +5,15 @@ import type { InstanceNode, Tree } from "../model/tree.ts";
 import { connectMqtt } from "../mtp/mqtt.ts";
 import { MtpError } from "../mtp/error.ts";
 import type { MqttInfo, MqttOptions } from "../mtp/mqtt-options.ts";
-import type { MqttState, MqttStates } from "../objects/mqtt-states.ts";
+import type { MqttState } from "../objects/mqtt-states.ts";
 import { Transaction } from "../model/transaction.ts";
 import type { Link, ReceivedRecord } from "../usp/link.ts";
 import type { Connected, MtpConnector } from "../usp/mtp.ts";
-
-export interface MqttConnectorOptions {
-  readonly tree: Tree;
-  readonly endpointId: string;
-  readonly states: MqttStates;
-  /** The sections of the configuration, by name: what the standard model has no parameter for. */
-  readonly config: readonly MqttConfig[];
-  readonly maxRecordBytes: number;
-}
+import type { ConnectorOptions } from "./connector.ts";
 
 /** `undefined` where the row names no client. */
-export function mqttConnector(mtp: InstanceNode, options: MqttConnectorOptions): MtpConnector | undefined {
-  const { tree, states } = options;
+export function mqttConnector(mtp: InstanceNode, options: ConnectorOptions): MtpConnector | undefined {
+  const { tree, mqttStates: states } = options;
   const settings = tree.at(`${mtp.path}MQTT.`);
   const reference = settings && tree.text(settings, "Reference");
   const client = reference ? tree.at(reference) : undefined;
@@ -117,11 +109,11 @@ function keepClientId(tree: Tree, client: InstanceNode, { assignedClientId }: Mq
 function mqttOptions(
   client: InstanceNode,
   settings: InstanceNode,
-  { tree, endpointId, config, maxRecordBytes }: MqttConnectorOptions,
+  { tree, endpointId, config, maxRecordBytes }: ConnectorOptions,
 ): MqttOptions {
   const text = (name: string) => tree.text(client, name) as string;
   const tls = text("TransportProtocol") === "TLS";
-  const files = config.find(({ name }) => name === text("Name"));
+  const files = config.mqtt.find(({ name }) => name === text("Name"));
   const host = text("BrokerAddress");
   if (host === "") throw new MtpError("address", `${client.path}BrokerAddress is empty`);
   if (!tls && !isLoopback(host) && files?.allow_plaintext !== true)

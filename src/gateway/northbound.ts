@@ -25,7 +25,7 @@ import { Agent } from "../usp/agent.ts";
 import { MtpStates } from "../usp/mtp.ts";
 import { Requests } from "../usp/requests.ts";
 import type { GatewayIdentity } from "./identity.ts";
-import { mqttConnector } from "./mqtt-connector.ts";
+import { connectors, PROTOCOLS } from "./connectors.ts";
 import { seed, type SeededPart } from "./seed.ts";
 
 export interface NorthboundOptions {
@@ -83,8 +83,8 @@ export function northbound(options: NorthboundOptions): Northbound {
       endpointId: identity.endpointId,
       version,
       persistence,
+      protocols: PROTOCOLS,
       mtpStates,
-      mqttStates,
       requests,
       clock,
     }),
@@ -123,19 +123,19 @@ export function northbound(options: NorthboundOptions): Northbound {
       if (tree.text(mustBe(tree.at(`${node.path}MQTT.`)), "Reference") === client)
         agent.reconnect(node.path.slice(0, -1));
   };
-  const connector = {
-    tree,
-    endpointId: identity.endpointId,
-    states: mqttStates,
-    config: config.mqtt,
-    maxRecordBytes: 1 << 20,
-  };
   const agent: Agent = new Agent({
     endpointId: identity.endpointId,
     tree,
     requests,
     mtpStates,
-    mtp: (row) => (tree.text(row, "Protocol") === "MQTT" ? mqttConnector(row, connector) : undefined),
+    ...connectors({
+      tree,
+      endpointId: identity.endpointId,
+      config,
+      mqttStates,
+      maxRecordBytes: 1 << 20,
+      log: log.child("mtp"),
+    }),
     boot: { cause: "LocalReboot", firmwareUpdated: before !== undefined && before.version !== version },
     policy: spinPolicy(() => tree),
     saved: () => persistence.saved(),

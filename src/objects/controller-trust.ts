@@ -1,5 +1,5 @@
 /** `Device.LocalAgent.ControllerTrust.`: roles and permissions, and the roles that are shipped. */
-import { ControllerTrust, Permission, Role } from "../../datamodel/device.ts";
+import { ControllerTrust, Permission, Role } from "../../datamodel/controller-trust.ts";
 import { ROOT } from "../../datamodel/spin.ts";
 import type { Implementation } from "../model/implementation.ts";
 import type { Persistence } from "../model/persistence.ts";

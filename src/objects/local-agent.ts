@@ -3,13 +3,11 @@ import {
   BootParameter,
   Controller,
   ControllerMtp,
-  ControllerMtpMqtt,
   LocalAgent,
   Mtp,
-  MtpMqtt,
   Request,
   Subscription,
-} from "../../datamodel/device.ts";
+} from "../../datamodel/local-agent.ts";
 import type { Clock } from "../lib/clock.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import { bind } from "../model/binding.ts";
@@ -18,16 +16,17 @@ import type { Persistence } from "../model/persistence.ts";
 import { table } from "../model/table.ts";
 import { endpointIdFault } from "../lib/endpoint-id.ts";
 import type { MtpStates } from "../usp/mtp.ts";
+import type { Protocol } from "../usp/policy.ts";
 import type { Requests } from "../usp/requests.ts";
 import { subscriptionRows } from "../usp/subscription-rows.ts";
-import type { MqttStates } from "./mqtt-states.ts";
 
 export interface AgentParts {
   readonly endpointId: string;
   readonly version: string;
+  /** MTPs that can be connected. */
+  readonly protocols: readonly Protocol[];
   readonly persistence: Persistence | undefined;
   readonly mtpStates: MtpStates;
-  readonly mqttStates: MqttStates;
   readonly requests: Requests;
   readonly clock: Clock;
 }
@@ -42,7 +41,7 @@ export function localAgentObjects(parts: AgentParts): Implementation[] {
   ];
 }
 
-function localAgent({ endpointId, version, persistence }: AgentParts): Implementation {
+function localAgent({ endpointId, version, persistence, protocols }: AgentParts): Implementation {
   const started = performance.now();
   return table(LocalAgent, {
     persistence,
@@ -50,12 +49,12 @@ function localAgent({ endpointId, version, persistence }: AgentParts): Implement
       EndpointID: () => endpointId,
       SoftwareVersion: () => version,
       UpTime: () => Math.floor((performance.now() - started) / 1000),
-      SupportedProtocols: () => ["MQTT" as const],
+      SupportedProtocols: () => protocols,
     },
   });
 }
 
-function mtpObjects({ persistence, mtpStates, mqttStates }: AgentParts): Implementation[] {
+function mtpObjects({ persistence, mtpStates }: AgentParts): Implementation[] {
   return [
     table(Mtp, {
       persistence,
@@ -63,10 +62,6 @@ function mtpObjects({ persistence, mtpStates, mqttStates }: AgentParts): Impleme
         Status: ({ instance, values }) =>
           values.Enable ? mtpStates.of(`Device.LocalAgent.MTP.${instance}`).status : "Down",
       },
-    }),
-    table(MtpMqtt, {
-      persistence,
-      computed: { ResponseTopicDiscovered: ({ values }) => mqttStates.of(values.Reference).responseInformation },
     }),
   ];
 }
@@ -84,7 +79,6 @@ function controllerObjects({ persistence, endpointId }: AgentParts): Implementat
       },
     }),
     table(ControllerMtp, { persistence }),
-    table(ControllerMtpMqtt, { persistence }),
     table(BootParameter, { persistence }),
   ];
 }

@@ -1,5 +1,13 @@
-/** `Device.MQTT.`: the clients that connect to brokers. */
-import { Mqtt, MqttCapabilities, MqttClient, MqttClientStats, MqttClientSubscription } from "../../datamodel/device.ts";
+/** `Device.MQTT.`: the clients that connect to brokers, and the MQTT settings of MTP rows. */
+import {
+  ControllerMtpMqtt,
+  Mqtt,
+  MqttCapabilities,
+  MqttClient,
+  MqttClientStats,
+  MqttClientSubscription,
+  MtpMqtt,
+} from "../../datamodel/mqtt.ts";
 import { bind } from "../model/binding.ts";
 import type { Implementation } from "../model/implementation.ts";
 import type { Persistence } from "../model/persistence.ts";
@@ -70,5 +78,10 @@ export function mqttObjects({ persistence, states, reconnect }: MqttParts): Impl
         PublishErrors: (state) => state.publishErrors,
       },
     }),
+    table(MtpMqtt, {
+      persistence,
+      computed: { ResponseTopicDiscovered: ({ values }) => states.of(values.Reference).responseInformation },
+    }),
+    table(ControllerMtpMqtt, { persistence }),
   ];
 }

@@ -106,12 +106,13 @@ export class Agent {
     this.#manager = new MtpManager({
       tree,
       factory: options.mtp,
+      dial: options.dial ?? (() => undefined),
       states: options.mtpStates,
       clock,
       log,
       random,
       quiet: () => this.#quiet(QUIET_MS),
-      serve: (mtp, connected, connector, signal) => this.#serve(mtp, connected, connector.protocol, signal),
+      serve: (mtp, connected, protocol, signal) => this.#serve(mtp, connected, protocol, signal),
     });
   }
 

@@ -8,10 +8,11 @@ import type { Door } from "./policy.ts";
 export type OutstandingLimits = Pick<AgentLimits, "outstandingBytes" | "outstandingRecords">;
 
 export class Connection {
-  /** Instance path of the agent's MTP row, without final dot. */
+  /** Instance path of the agent's MTP row, or of the controller's by which it was dialled, without final dot. */
   readonly mtp: string;
   readonly door: Door;
   readonly peer: string | undefined;
+  readonly tls: Connected["tls"];
   readonly link: Link;
   readonly connectRecord: RecordType;
   readonly maxRecordBytes: number;
@@ -31,6 +32,7 @@ export class Connection {
     this.mtp = mtp;
     this.door = door;
     this.peer = connected.peer;
+    this.tls = connected.tls;
     this.link = connected.link;
     this.connectRecord = connected.connectRecord;
     this.maxRecordBytes = connected.maxRecordBytes ?? Infinity;

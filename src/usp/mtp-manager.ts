@@ -1,19 +1,31 @@
 /**
- * Keeps a connection for each enabled row of `Device.LocalAgent.MTP.{i}.`: connects, has it served, connects again with
- * TR-369's back-off, and starts over when a setting that matters was changed.
+ * Keeps a connection or a listener for each enabled row of `Device.LocalAgent.MTP.{i}.`, and a connection for each row of
+ * a controller by which the agent dials it: connects, has it served, connects again with TR-369's back-off, and starts
+ * over when a setting that matters was changed.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Clock } from "../lib/clock.ts";
 import { describe, type Log } from "../lib/log.ts";
 import type { ModelChange } from "../model/changes.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
-import { MTP_TABLE } from "./controllers.ts";
-import type { Connected, MtpConnector, MtpFactory, MtpStates, MtpStatus } from "./mtp.ts";
+import { CONTROLLER_TABLE, MTP_TABLE } from "./controllers.ts";
+import {
+  isListener,
+  type Connected,
+  type DialFactory,
+  type MtpConnector,
+  type MtpFactory,
+  type MtpListener,
+  type MtpStates,
+  type MtpStatus,
+} from "./mtp.ts";
+import type { Protocol } from "./policy.ts";
 import { retryDelay } from "./retry.ts";
 
 export interface MtpManagerParts {
   readonly tree: Tree;
   readonly factory: MtpFactory;
+  readonly dial: DialFactory;
   readonly states: MtpStates;
   readonly clock: Clock;
   readonly log: Log;
@@ -21,12 +33,17 @@ export interface MtpManagerParts {
   /** Resolves when answers under way have left, or soon. */
   readonly quiet: () => Promise<void>;
   /** Serves a connection to its end; leaves it in order when the signal is aborted. */
-  readonly serve: (mtp: string, connected: Connected, connector: MtpConnector, signal: AbortSignal) => Promise<void>;
+  readonly serve: (mtp: string, connected: Connected, protocol: Protocol, signal: AbortSignal) => Promise<void>;
 }
+
+/** Rows that become connections, and the part of a path below them that names the row. */
+const ROW = /^Device\.LocalAgent\.(?:MTP\.\d+|Controller\.\d+\.MTP\.\d+)(?=\.)/;
+const CONTROLLER_ROW = /^Device\.LocalAgent\.Controller\.\d+(?=\.)/;
+const IS_CONTROLLER_ROW = /^Device\.LocalAgent\.Controller\.\d+\.$/;
 
 interface Task {
   /** `undefined`: its settings make no connection, yet. */
-  readonly connector: MtpConnector | undefined;
+  readonly way: MtpConnector | MtpListener | undefined;
   readonly abort: AbortController;
   readonly done: Promise<void>;
 }
@@ -68,15 +85,19 @@ export class MtpManager {
   handle(change: ModelChange): void {
     if (change.kind === "event" || change.kind === "operationComplete") return;
     if (change.kind === "value" && !this.#isSetting(change.path, change.param)) return;
-    if (change.path.startsWith(MTP_TABLE)) {
-      const row = /^Device\.LocalAgent\.MTP\.\d+/.exec(change.path)?.[0];
-      if (row !== undefined) this.restart(row);
-      return;
-    }
+    const row = ROW.exec(change.path)?.[0];
+    if (row !== undefined) return this.restart(row);
+    if (IS_CONTROLLER_ROW.test(change.path) && concernsDialling(change)) this.#restartDialled(change.path);
     // A connector may itself keep something there: the client id that the broker gave.
     if (change.kind === "value" && !change.isSet) return;
-    for (const [path, { connector }] of this.#tasks)
-      if (!connector || connector.watches.some((watched) => change.path.startsWith(watched))) this.restart(path);
+    for (const [path, { way }] of this.#tasks)
+      if (!way || way.watches.some((watched) => change.path.startsWith(watched))) this.restart(path);
+  }
+
+  /** The controller came, went, or is another: whoever is dialled for it has to be looked at again. */
+  #restartDialled(controller: string): void {
+    for (const path of this.#tasks.keys()) if (path.startsWith(controller)) this.restart(path);
+    for (const node of this.#rows()) if (node.path.startsWith(controller)) this.restart(pathOf(node));
   }
 
   #isSetting(path: string, param: string): boolean {
@@ -87,19 +108,29 @@ export class MtpManager {
   async #restart(path: string): Promise<void> {
     await this.#stop(path);
     const node = this.#parts.tree.at(path);
-    if (!node || node.object.params.get("Enable")?.read(node.row) !== true) {
+    if (!node || !this.#isEnabled(node)) {
       if (node) this.#state(path, "Down", "disabled");
       else this.#parts.states.forget(path);
       return;
     }
-    const connector = this.#parts.factory(node);
+    const way = path.startsWith(MTP_TABLE) ? this.#parts.factory(node) : this.#parts.dial(node);
     const abort = new AbortController();
-    if (!connector) {
+    if (!way) {
+      // A controller's row by which it is not dialled needs nothing.
+      if (!path.startsWith(MTP_TABLE)) return;
       this.#state(path, "Error", "its settings make no connection");
-      this.#tasks.set(path, { connector, abort, done: Promise.resolve() });
+      this.#tasks.set(path, { way, abort, done: Promise.resolve() });
       return;
     }
-    this.#tasks.set(path, { connector, abort, done: this.#keep(path, connector, abort.signal) });
+    this.#tasks.set(path, { way, abort, done: this.#keep(path, way, abort.signal) });
+  }
+
+  /** A row of a controller counts while the controller does. */
+  #isEnabled(node: InstanceNode): boolean {
+    const isOn = (row: InstanceNode) => row.object.params.get("Enable")?.read(row.row) === true;
+    const controller = CONTROLLER_ROW.exec(node.path)?.[0];
+    const parent = controller === undefined ? undefined : this.#parts.tree.at(controller);
+    return isOn(node) && (parent === undefined || isOn(parent));
   }
 
   async #stop(path: string): Promise<void> {
@@ -111,17 +142,22 @@ export class MtpManager {
     this.#state(path, "Down", "closed");
   }
 
-  /** Connect, serve, wait, again. Never rejects. */
-  async #keep(path: string, connector: MtpConnector, signal: AbortSignal): Promise<void> {
+  /** Connect or listen, serve, wait, again. Never rejects. */
+  async #keep(path: string, way: MtpConnector | MtpListener, signal: AbortSignal): Promise<void> {
     let attempt = 0;
     let reason = "";
+    const up = () => {
+      attempt = 0;
+      this.#state(path, "Up", "");
+    };
     while (!signal.aborted) {
       try {
-        const connected = await connector.connect(signal);
-        attempt = 0;
-        reason = "";
-        this.#state(path, "Up", "");
-        await this.#parts.serve(path, connected, connector, signal);
+        if (isListener(way)) await this.#listen(path, way, up, signal);
+        else {
+          const connected = await way.connect(signal);
+          up();
+          await this.#parts.serve(path, connected, way.protocol, signal);
+        }
         reason = "the connection ended";
       } catch (error) {
         if (signal.aborted) return;
@@ -129,10 +165,30 @@ export class MtpManager {
       }
       if (signal.aborted) return;
       attempt++;
-      const wait = retryDelay(connector.retry, attempt, this.#parts.random());
+      const wait = retryDelay(way.retry, attempt, this.#parts.random());
       this.#state(path, attempt === 1 ? "Down" : "Error", reason);
-      this.#parts.log.warn(`${path} (${connector.protocol}): ${reason}; again in ${(wait / 1000).toFixed(1)} s`);
+      this.#parts.log.warn(`${path} (${way.protocol}): ${reason}; again in ${(wait / 1000).toFixed(1)} s`);
       await sleep(wait, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** Until the listener ends, and all that it accepted with it. */
+  async #listen(path: string, way: MtpListener, up: () => void, signal: AbortSignal): Promise<void> {
+    const served = new Set<Promise<void>>();
+    const end = new AbortController();
+    const accept = (connected: Connected) => {
+      const one = this.#parts.serve(path, connected, way.protocol, AbortSignal.any([signal, end.signal])).then(
+        () => this.#parts.log.debug(`${path}: ${connected.peer ?? "a peer"} left`),
+        (error: unknown) => this.#parts.log.info(`${path}: ${connected.peer ?? "a peer"}: ${describe(error)}`),
+      );
+      served.add(one);
+      void one.finally(() => served.delete(one));
+    };
+    try {
+      await way.listen(signal, { listening: up, accept });
+    } finally {
+      end.abort();
+      await Promise.all(served);
     }
   }
 
@@ -140,13 +196,21 @@ export class MtpManager {
     const { states, tree, clock } = this.#parts;
     const before = states.of(path).status;
     states.set(path, { status, reason, since: clock.now() });
-    if (before !== status) tree.changes.value(`${path}.`, "Status");
+    if (before !== status && path.startsWith(MTP_TABLE)) tree.changes.value(`${path}.`, "Status");
   }
 
-  #rows(): Iterable<InstanceNode> {
-    const table = this.#parts.tree.object(`${MTP_TABLE}{i}.`);
-    return table ? this.#parts.tree.all(table) : [];
+  *#rows(): Iterable<InstanceNode> {
+    for (const path of [`${MTP_TABLE}{i}.`, `${CONTROLLER_TABLE}{i}.MTP.{i}.`]) {
+      const table = this.#parts.tree.object(path);
+      if (table) yield* this.#parts.tree.all(table);
+    }
   }
 }
 
 const pathOf = (node: InstanceNode) => node.path.slice(0, -1);
+
+/** Of changes in a Controller row itself: those that say whether and as whom it is dialled. */
+function concernsDialling(change: ModelChange): boolean {
+  if (change.kind === "value") return change.param === "Enable" || change.param === "EndpointID";
+  return change.kind === "created" || change.kind === "deleted";
+}

@@ -1,6 +1,6 @@
 /**
- * PORT: how a row of `Device.LocalAgent.MTP.{i}.` becomes a Link. Backends live in src/mtp; who wires them gives the agent
- * one function from row to connector.
+ * PORT: how a row of `Device.LocalAgent.MTP.{i}.` or `Device.LocalAgent.Controller.{i}.MTP.{i}.` becomes Links. Backends
+ * live in src/mtp; who wires them gives the agent one function from row to connector or listener.
  */
 import type { RecordType } from "./codec.ts";
 import type { Link } from "./link.ts";
@@ -19,8 +19,11 @@ export interface Connected {
   readonly door?: Door;
   /** Endpoint id of the one at the other end, where the connection has but one (WebSocket, Unix socket). */
   readonly peer?: string;
+  /** Present where the connection is TLS: DER of the peer's certificates, leaf first; empty where it showed none. */
+  readonly tls?: { readonly chain: readonly Uint8Array[] };
 }
 
+/** Dials: one connection at a time, made anew when it ends. */
 export interface MtpConnector {
   readonly protocol: Protocol;
   readonly retry: RetryPolicy;
@@ -33,8 +36,32 @@ export interface MtpConnector {
   connect(signal: AbortSignal): Promise<Connected>;
 }
 
-/** Of an enabled row; `undefined` where its settings can't make a connection (`Status` then is Error). */
-export type MtpFactory = (row: InstanceNode) => MtpConnector | undefined;
+/** Listens: many connections, each served for itself. */
+export interface MtpListener {
+  readonly protocol: Protocol;
+  /** Before it tries to listen again. */
+  readonly retry: RetryPolicy;
+  readonly watches: readonly string[];
+  /**
+   * Listens until the signal, then resolves; rejects with a reason for an operator when it can't listen or breaks.
+   * Connections that were accepted are the agent's: it ends them.
+   */
+  listen(signal: AbortSignal, events: ListenerEvents): Promise<void>;
+}
+
+export interface ListenerEvents {
+  /** From now on it listens. */
+  readonly listening: () => void;
+  readonly accept: (connected: Connected) => void;
+}
+
+/** Of an enabled row of the agent's; `undefined` where its settings can't make a connection (`Status` then is Error). */
+export type MtpFactory = (row: InstanceNode) => MtpConnector | MtpListener | undefined;
+
+/** Of an enabled row of a controller's; `undefined` where it is not by this row that the agent dials it. */
+export type DialFactory = (row: InstanceNode) => MtpConnector | undefined;
+
+export const isListener = (way: MtpConnector | MtpListener): way is MtpListener => "listen" in way;
 
 export type MtpStatus = "Up" | "Down" | "Error";
 
@@ -50,7 +77,7 @@ export interface MtpState {
 export class MtpStates {
   readonly #states = new Map<string, MtpState>();
 
-  /** By the row's instance path, without final dot. */
+  /** By the row's instance path, without final dot. Also of dialled rows of controllers. */
   of(path: string): MtpState {
     return this.#states.get(path) ?? { status: "Down", reason: "never connected", since: 0 };
   }

@@ -2,7 +2,7 @@
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import type { Tree } from "../model/tree.ts";
-import type { MtpFactory, MtpStates } from "./mtp.ts";
+import type { DialFactory, MtpFactory, MtpStates } from "./mtp.ts";
 import type { ModelPolicy } from "./policy.ts";
 import type { Requests } from "./requests.ts";
 
@@ -14,6 +14,8 @@ export interface AgentOptions {
   /** Where the state of each MTP row is kept for the tree to show. */
   readonly mtpStates: MtpStates;
   readonly mtp: MtpFactory;
+  /** Default: no controller is dialled. */
+  readonly dial?: DialFactory;
   readonly boot: BootInfo;
   readonly log: Log;
   readonly clock: Clock;

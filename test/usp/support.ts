@@ -1,6 +1,9 @@
 /** An agent with a small model, and controllers that talk to it over links in this process: real Records, no network. */
 import { argument, command, counter, event, object, readOnly, readWrite, writeOnce } from "../../datamodel/schema.ts";
+import * as trust from "../../datamodel/controller-trust.ts";
 import * as device from "../../datamodel/device.ts";
+import * as localAgent from "../../datamodel/local-agent.ts";
+import * as mqtt from "../../datamodel/mqtt.ts";
 import { alias, boolean, list, reference, statsCounter64, string, unsignedInt } from "../../datamodel/values.ts";
 import type { Notify } from "../../proto/generated/usp-msg.ts";
 import { silentLog } from "../../src/lib/log.ts";
@@ -129,7 +132,7 @@ export function buildModel(store: Store = memoryStore(), extra: readonly Impleme
   const opened = new Map<number, number>();
   const tree = new Tree([
     bind(device.Device, { get: { RootDataModelVersion: () => "2.19" } }),
-    bind(device.LocalAgent, {
+    bind(localAgent.LocalAgent, {
       get: {
         EndpointID: () => AGENT_ID,
         SoftwareVersion: () => "1",
@@ -139,22 +142,22 @@ export function buildModel(store: Store = memoryStore(), extra: readonly Impleme
       },
       set: { AdvertisedDeviceSubtypes: () => () => undefined },
     }),
-    table(device.Mtp, {
+    table(localAgent.Mtp, {
       persistence,
       computed: { Status: ({ instance }) => mtpStates.of(`Device.LocalAgent.MTP.${instance}`).status },
     }),
-    table(device.MtpMqtt, { persistence }),
-    table(device.Controller, { persistence }),
-    table(device.ControllerMtp, { persistence }),
-    table(device.ControllerMtpMqtt, { persistence }),
-    table(device.BootParameter, { persistence }),
-    table(device.Subscription, { persistence, ...subscriptionRows(systemClock) }),
-    bind(device.Request, requests.binding()),
-    table(device.ControllerTrust, { persistence }),
-    table(device.Role, { persistence }),
-    table(device.Permission, { persistence }),
-    bind(device.Mqtt, { get: {} }),
-    table(device.MqttClient, { persistence, commands: { "ForceReconnect()": () => ({}) } }),
+    table(mqtt.MtpMqtt, { persistence }),
+    table(localAgent.Controller, { persistence }),
+    table(localAgent.ControllerMtp, { persistence }),
+    table(mqtt.ControllerMtpMqtt, { persistence }),
+    table(localAgent.BootParameter, { persistence }),
+    table(localAgent.Subscription, { persistence, ...subscriptionRows(systemClock) }),
+    bind(localAgent.Request, requests.binding()),
+    table(trust.ControllerTrust, { persistence }),
+    table(trust.Role, { persistence }),
+    table(trust.Permission, { persistence }),
+    bind(mqtt.Mqtt, { get: {} }),
+    table(mqtt.MqttClient, { persistence, commands: { "ForceReconnect()": () => ({}) } }),
     table(House, {
       persistence,
       computed: { Size: () => house.size, Meter: () => 7 },

@@ -1,0 +1,119 @@
+/** TR-181 2.19: the agent, its MTPs and controllers, subscriptions and requests. */
+import { command, event, object, readOnly, readWrite, writeOnce } from "./schema.ts";
+import { seconds, retryMinimum, retryMultiplier, AGENT_MTP, CONTROLLER, CONTROLLER_MTP, ROLE } from "./standard.ts";
+import { alias, boolean, dateTime, enumeration, list, reference, string, unsignedInt } from "./values.ts";
+
+const protocol = enumeration("MQTT", "STOMP", "WebSocket", "UDS");
+
+export const LocalAgent = object("Device.LocalAgent.", {
+  description: "The USP agent.",
+  params: {
+    EndpointID: readOnly(string(), "The agent's endpoint id."),
+    SoftwareVersion: readOnly(string({ maxLength: 64 }), "Version of the agent."),
+    UpTime: readOnly(seconds(), "Since the agent started.", { valueChange: false }),
+    SupportedProtocols: readOnly(list(protocol), "Protocols it speaks."),
+    AdvertisedDeviceSubtypes: readWrite(list(string()), "Subtypes advertised in discovery."),
+  },
+  events: { "Periodic!": event("Sent to a controller each PeriodicNotifInterval.") },
+});
+
+export const Mtp = object(AGENT_MTP, {
+  description: "A way by which controllers reach the agent.",
+  keys: [["Alias"]],
+  rows: "add-delete",
+  params: {
+    Alias: writeOnce(alias, "Alias of the row."),
+    Enable: readWrite(boolean, "Whether it is used."),
+    Status: readOnly(enumeration("Down", "Up", "Error"), "Whether it is connected."),
+    Protocol: readWrite(protocol, "Its protocol."),
+    EnableMDNS: readWrite(boolean, "Whether it is advertised by mDNS.", { default: true }),
+  },
+});
+
+export const Controller = object(CONTROLLER, {
+  description: "A controller that the agent knows.",
+  keys: [["Alias"]],
+  functionalKeys: [["EndpointID"]],
+  rows: "add-delete",
+  params: {
+    Alias: writeOnce(alias, "Alias of the row."),
+    EndpointID: readWrite(string(), "Its endpoint id."),
+    ControllerCode: readWrite(string({ maxLength: 128 }), "The operator's own mark."),
+    ProvisioningCode: readWrite(string({ maxLength: 64 }), "The operator's provisioning code."),
+    Enable: readWrite(boolean, "Whether its Messages are taken and notifications sent to it."),
+    AssignedRole: readWrite(list(reference(ROLE)), "Roles given to it."),
+    InheritedRole: readOnly(list(reference(ROLE)), "Roles that its credential brings."),
+    PeriodicNotifInterval: readWrite(seconds({ min: 1 }), "Between two Periodic! events.", { default: 86400 }),
+    PeriodicNotifTime: readWrite(dateTime, "Phase of the Periodic! events; unknown time: any."),
+    USPNotifRetryMinimumWaitInterval: readWrite(
+      retryMinimum,
+      "First wait before an unanswered notification is repeated.",
+      { default: 5 },
+    ),
+    USPNotifRetryIntervalMultiplier: readWrite(retryMultiplier, "How the wait grows, in thousandths.", {
+      default: 2000,
+    }),
+  },
+});
+
+export const ControllerMtp = object(CONTROLLER_MTP, {
+  description: "How the agent reaches the controller.",
+  keys: [["Alias"]],
+  functionalKeys: [["Protocol"]],
+  rows: "add-delete",
+  params: {
+    Alias: writeOnce(alias, "Alias of the row."),
+    Enable: readWrite(boolean, "Whether it is used."),
+    Protocol: readWrite(protocol, "Its protocol."),
+    Order: readWrite(unsignedInt({ min: 1 }), "Lower comes first."),
+  },
+});
+
+export const BootParameter = object(`${CONTROLLER}BootParameter.{i}.`, {
+  description: "What Boot! tells the controller.",
+  keys: [["Alias"]],
+  functionalKeys: [["ParameterName"]],
+  rows: "add-delete",
+  params: {
+    Alias: writeOnce(alias, "Alias of the row."),
+    Enable: readWrite(boolean, "Whether it is told."),
+    ParameterName: readWrite(string({ maxLength: 256 }), "Path of the parameter or object."),
+  },
+});
+
+export const Subscription = object("Device.LocalAgent.Subscription.{i}.", {
+  description: "What a controller wants to be told.",
+  keys: [["Alias"], ["Recipient", "ID"]],
+  rows: "add-delete",
+  params: {
+    Alias: writeOnce(alias, "Alias of the row."),
+    Enable: readWrite(boolean, "Whether it is told."),
+    Recipient: readOnly(reference(CONTROLLER, { deletesRow: true }), "Who: the controller that added the row."),
+    ID: readWrite(string({ maxLength: 64 }), "The controller's own name for it."),
+    CreationDate: readOnly(dateTime, "When the row was added."),
+    NotifType: readWrite(
+      enumeration("ValueChange", "ObjectCreation", "ObjectDeletion", "OperationComplete", "Event"),
+      "What happenings.",
+    ),
+    ReferenceList: readWrite(list(string({ maxLength: 256 })), "Of what: paths, search paths, objects with all below."),
+    Persistent: readWrite(boolean, "Whether the row outlives a restart."),
+    TimeToLive: readWrite(seconds(), "Since CreationDate; 0: without end."),
+    NotifRetry: readWrite(boolean, "Whether notifications are repeated until they are answered."),
+    NotifExpiration: readWrite(seconds(), "When repeating ends; 0: never."),
+  },
+});
+
+export const Request = object("Device.LocalAgent.Request.{i}.", {
+  description: "An asynchronous operation under way.",
+  keys: [["Alias"]],
+  functionalKeys: [["Originator", "Command", "CommandKey"]],
+  maxRows: 64,
+  params: {
+    Alias: writeOnce(alias, "Alias of the row."),
+    Originator: readOnly(string(), "Endpoint id of the controller that asked."),
+    Command: readOnly(string(), "Path of the command."),
+    CommandKey: readOnly(string(), "The controller's own name for it."),
+    Status: readOnly(enumeration("Requested", "Active", "Canceling", "Canceled", "Success", "Error"), "How far it is."),
+  },
+  commands: { "Cancel()": command("sync", "Asks the operation to end.") },
+});
