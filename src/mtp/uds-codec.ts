@@ -38,7 +38,7 @@ export function encodeFrame(type: number, value: Uint8Array): Buffer {
 export class FrameReader {
   readonly #maxBytes: number;
   /** What is unread stands from `#from` to `#to`; before that are frames that were given out, which stay as they are. */
-  #buffer = Buffer.alloc(0);
+  #buffer: Buffer = Buffer.alloc(0);
   #from = 0;
   #to = 0;
   #isOurs = false;
