@@ -92,10 +92,13 @@ export function compileComparison(
   const isList = type.item !== undefined;
   const scalar = type.item ?? type;
   if (operator === "~=" && !isList) throw syntax(path, "~= is for lists");
-  if (quoted && (scalar.base === "boolean" || isNumeric(scalar)))
+  // A list as a whole is text, whatever its members are.
+  const isWhole = isList && operator !== "~=";
+  if (quoted && !isWhole && (scalar.base === "boolean" || isNumeric(scalar)))
     throw syntax(path, `a ${scalar.base} is written without quotes`);
-  if (!quoted && isText(scalar)) throw syntax(path, `a ${scalar.base} is written in quotes`);
-  const wanted = parseLiteral(isList && operator !== "~=" ? type : scalar, literal, quoted, path);
+  if (!quoted && (isWhole || isText(scalar)))
+    throw syntax(path, `a ${isWhole ? "list" : scalar.base} is written in quotes`);
+  const wanted = parseLiteral(isWhole ? type : scalar, literal, quoted, path);
   if (operator === "~=") {
     const printed = wanted === undefined ? literal : scalar.print(wanted);
     return (value) => (value as readonly unknown[]).some((member) => scalar.print(member) === printed);
@@ -124,7 +127,7 @@ export function compileComparison(
 /** A literal out of range is a value that nothing has; one that is not of the type is an error. */
 function parseLiteral(type: ValueType<unknown>, literal: string, quoted: boolean, path: string): unknown {
   // A number may be compared with bounds that its own range excludes.
-  if (isNumeric(type) && /^[+-]?\d+(\.\d+)?$/.test(literal)) return Number(literal);
+  if (isNumeric(type) && !type.item && /^[+-]?\d+(\.\d+)?$/.test(literal)) return Number(literal);
   try {
     return type.parse(literal);
   } catch (error) {

@@ -77,6 +77,8 @@ export interface Change {
   readonly caller: Caller;
   /** How to take back what was just written. */
   undo(action: () => void): void;
+  /** Text that a parameter of a row had before, where the transaction wrote it; absent, too, of a row that it made. */
+  before(row: Row, param: string): string | undefined;
 }
 
 /** On whose behalf something happens. */

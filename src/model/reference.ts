@@ -2,31 +2,33 @@
 import { ValueError, type ValueType } from "../../datamodel/values.ts";
 import { UspError } from "../lib/usp-error.ts";
 import { parsePath } from "./path.ts";
-import { resolve } from "./resolve.ts";
+import { resolve, type Viewer } from "./resolve.ts";
 import type { InstanceNode, SupportedParam, ModelTree } from "./implementation.ts";
 
 /**
  * The value of a reference parameter as it is kept: instance paths without final dot. It may be written with keys
- * (`Device.MQTT.Client.[Alias=="cpe-1"]`) and is always read with instance numbers.
+ * (`Device.MQTT.Client.[Alias=="cpe-1"]`) and is always read with instance numbers. The keys are searched as the viewer
+ * sees them, so that nobody learns by writing what it may not read.
  * @throws ValueError where a strong reference points nowhere, or to another table
  */
 export function canonicalReference(
   tree: ModelTree,
   type: ValueType<string | readonly string[]>,
   text: string,
+  viewer: Viewer,
 ): string | readonly string[] {
   const value = type.parse(text);
   return typeof value === "string"
-    ? canonicalOne(tree, type, value)
-    : value.map((member) => canonicalOne(tree, type, member));
+    ? canonicalOne(tree, type, value, viewer)
+    : value.map((member) => canonicalOne(tree, type, member, viewer));
 }
 
-function canonicalOne(tree: ModelTree, type: ValueType<unknown>, text: string): string {
+function canonicalOne(tree: ModelTree, type: ValueType<unknown>, text: string, viewer: Viewer): string {
   if (text === "") return "";
   const { target, strong } = type.facets.reference as NonNullable<ValueType<unknown>["facets"]["reference"]>;
   let nodes: readonly InstanceNode[] = [];
   try {
-    nodes = resolve(tree, parsePath(text.endsWith(".") ? text : `${text}.`)).nodes;
+    nodes = resolve(tree, parsePath(text.endsWith(".") ? text : `${text}.`), viewer).nodes;
   } catch (error) {
     if (!(error instanceof UspError)) throw error;
     if (strong) throw new ValueError("range", error.message);

@@ -243,9 +243,11 @@ function followOne(
   const value = param.read(node.row) as string | readonly string[];
   const members = typeof value === "string" ? (value === "" ? [] : [value]) : value;
   const picked = item === "*" ? members : members.slice(item - 1, item);
+  const declared = targetOf(tree, node.object, name);
   return picked.flatMap((member) => {
     const target = tree.at(member);
-    return target && viewer.canSeeRows(target.object) ? [target] : [];
+    // A weak reference may hold anything.
+    return target?.object === declared && target && viewer.canSeeRows(target.object) ? [target] : [];
   });
 }
 

@@ -11,11 +11,13 @@ import {
   type Change,
   type InstanceNode,
   type ModelTree,
+  type Row,
   type SupportedObject,
   type SupportedParam,
 } from "./implementation.ts";
 import { checkKeys, missingKeys } from "./keys.ts";
 import { canonicalReference, referencedRows } from "./reference.ts";
+import { SEES_ALL, type Viewer } from "./resolve.ts";
 import { keysOf } from "./tree.ts";
 
 export interface ParamSetting {
@@ -62,20 +64,29 @@ interface Touched {
 export class Transaction implements Change {
   readonly tree: ModelTree;
   readonly caller: Caller;
+  readonly #viewer: Viewer;
   readonly #undo: (() => void)[] = [];
   #touched = new Map<string, Touched>();
   #added = new Map<string, InstanceNode>();
   #removed: InstanceNode[] = [];
   #open = true;
 
-  constructor(tree: ModelTree, caller: Caller = AGENT) {
+  /** `viewer`: how the caller sees what it names by its keys. */
+  constructor(tree: ModelTree, caller: Caller = AGENT, viewer: Viewer = SEES_ALL) {
     this.tree = tree;
     this.caller = caller;
+    this.#viewer = viewer;
   }
 
   /** For implementations: how to take back what was just written. */
   undo(action: () => void): void {
     this.#undo.push(action);
+  }
+
+  before(row: Row, param: string): string | undefined {
+    for (const { node, before } of this.#touched.values())
+      if (node.row === row) return this.#isFresh(node) ? undefined : before.get(param);
+    return undefined;
   }
 
   /** A point to go back to. */
@@ -178,7 +189,7 @@ export class Transaction implements Change {
       // Rolled back or removed meanwhile.
       if (this.#isRemoved(node.path) || this.tree.at(node.path) === undefined) continue;
       try {
-        checkKeys(node, this.#isFresh(node) ? undefined : this.#touched.get(node.path)?.before);
+        checkKeys(node, this.#isFresh(node) ? undefined : { has: (param) => this.#isChanged(node, param) });
         node.object.implementation.validate?.(node.row, this);
       } catch (error) {
         if (!(error instanceof UspError)) throw error;
@@ -303,7 +314,7 @@ export class Transaction implements Change {
   #parse({ schema, name }: SupportedParam, text: string): unknown {
     try {
       if (schema.type.facets.reference)
-        return canonicalReference(this.tree, schema.type as ValueType<string | readonly string[]>, text);
+        return canonicalReference(this.tree, schema.type as ValueType<string | readonly string[]>, text, this.#viewer);
       return schema.type.parse(text);
     } catch (error) {
       if (error instanceof ValueError)
@@ -323,6 +334,12 @@ export class Transaction implements Change {
       this.#touched.set(node.path, touched);
     }
     if (!touched.before.has(name)) touched.before.set(name, schema.type.print(read(node.row)));
+  }
+
+  /** Of two rows with one key, the one that came to have it is at fault. */
+  #isChanged(node: InstanceNode, param: string): boolean {
+    const before = this.#touched.get(node.path)?.before.get(param);
+    return before !== undefined && before !== this.tree.text(node, param);
   }
 
   /** Whether the row, or the row it belongs to, was made by this transaction. */

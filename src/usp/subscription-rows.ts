@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../lib/clock.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
-import type { Caller } from "../model/implementation.ts";
+import type { Caller, Change } from "../model/implementation.ts";
 import { parsePath } from "../model/path.ts";
 import type { StoredRow } from "../model/table.ts";
 
@@ -32,12 +32,14 @@ export function subscriptionRows(clock: Clock) {
   return {
     persists: (row: StoredRow<SubscriptionValues>): boolean => row.values.Persistent,
     initial: (caller: Caller) => ({ Recipient: caller.controller, CreationDate: clock.now() }),
-    guard: (row: StoredRow<SubscriptionValues>, param: string, value: unknown): void => {
+    guard: (row: StoredRow<SubscriptionValues>, param: string, value: unknown, transaction: Change): void => {
       if (!FIXED.has(param)) return;
-      const before = (row.values as unknown as Readonly<Record<string, unknown>>)[param];
-      if (String(before) === "" || String(before) === String(value)) return;
+      // As it was before the Message, in whose order nothing lies.
+      const values = row.values as unknown as Readonly<Record<string, unknown>>;
+      const before = (name: string) => transaction.before(row, name) ?? String(values[name]);
+      if (before(param) === "" || before(param) === String(value)) return;
       // A row whose ReferenceList is still empty is not yet a subscription.
-      if (param === "NotifType" && row.values.ReferenceList.length === 0) return;
+      if (param === "NotifType" && before("ReferenceList") === "") return;
       throw new UspError(UspErrorCode.NotWritable, `${param} is fixed once it is set`, param);
     },
     validate: ({ values }: StoredRow<SubscriptionValues>): void => {

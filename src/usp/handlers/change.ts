@@ -22,24 +22,20 @@ export function change<Part, Done>(
   parts: readonly Part[],
   allowPartial: boolean,
   pathOf: (part: Part) => string,
-  apply: (transaction: Transaction, part: Part) => Done,
+  apply: Apply<Part, Done>,
 ): readonly Outcome<Done>[] {
-  const transaction = new Transaction(tree, view.caller);
   const budget = new Budget(responseBytes);
   try {
-    const outcomes = parts.map((part) => attempt(transaction, () => apply(transaction, part)));
-    const errors = outcomes.flatMap((outcome) => ("error" in outcome ? [outcome.error] : []));
-    if (errors.length > 0 && !allowPartial) throw messageError(errors, responseBytes);
-    outcomes.forEach((outcome, i) => {
-      const path = pathOf(parts[i] as Part);
-      budget.take(RESULT_OVERHEAD + wireBytes(path) + wireBytes(outcome), path);
-      if ("error" in outcome) budget.take(wireBytes(outcome.error.message), path);
+    return inOne(tree, view, parts, apply, (outcomes) => {
+      const errors = outcomes.flatMap((outcome) => ("error" in outcome ? [outcome.error] : []));
+      if (errors.length > 0 && !allowPartial) throw messageError(errors, responseBytes);
+      outcomes.forEach((outcome, i) => {
+        const path = pathOf(parts[i] as Part);
+        budget.take(RESULT_OVERHEAD + wireBytes(path) + wireBytes(outcome), path);
+        if ("error" in outcome) budget.take(wireBytes(outcome.error.message), path);
+      });
     });
-    transaction.check();
-    transaction.commit();
-    return outcomes;
   } catch (error) {
-    transaction.rollback();
     if (!(error instanceof RowError)) throw error;
     if (!allowPartial) throw messageError([error], responseBytes);
     // Each may fail yet, and is in force before the next is tried.
@@ -48,10 +44,98 @@ export function change<Part, Done>(
   }
 }
 
+/** What is done for one part of a Message; `trial` is told the rows that it writes. */
+export type Apply<Part, Done> = (transaction: Transaction, part: Part, trial: Trial) => Done;
+
 /** Of a result, besides what it holds. */
 const RESULT_OVERHEAD = 24;
 /** What a part's failure takes at most besides its path: texts of ours are short. */
 const FAILURE_BYTES = 512;
+/** Rounds of parts that wait for others: references from row to row to row, of one Message. */
+const MAX_ROUNDS = 8;
+/** Parameters of one Message that it can do without and that make no sense with the rest; each costs another try. */
+const MAX_REFUSALS = 16;
+
+/** @throws RowError; what `judge` throws */
+function inOne<Part, Done>(
+  tree: HandlerContext["tree"],
+  view: View,
+  parts: readonly Part[],
+  apply: Apply<Part, Done>,
+  judge: (outcomes: readonly Outcome<Done>[]) => void,
+): readonly Outcome<Done>[] {
+  const refusals = new Refusals();
+  while (true) {
+    const transaction = new Transaction(tree, view.caller, view);
+    const trials = parts.map((_, i) => new Trial(refusals, i));
+    try {
+      const outcomes = attemptAll(transaction, parts, (part, i) => apply(transaction, part, trials[i] as Trial));
+      judge(outcomes);
+      transaction.check();
+      transaction.commit();
+      return outcomes;
+    } catch (error) {
+      transaction.rollback();
+      const isForgiven = error instanceof RowError && trials.some((trial) => trial.forgives(error));
+      if (!isForgiven) throw error;
+    }
+  }
+}
+
+/** What a part says first may rest on what a later one makes: those that failed have their turn again while that helps. */
+function attemptAll<Part, Done>(
+  transaction: Transaction,
+  parts: readonly Part[],
+  apply: (part: Part, index: number) => Done,
+): Outcome<Done>[] {
+  const outcomes = parts.map((part, i) => attempt(transaction, () => apply(part, i)));
+  let failed = outcomes.flatMap((outcome, i) => ("error" in outcome ? [i] : []));
+  let before = failed.length < parts.length ? Infinity : failed.length;
+  for (let round = 0; round < MAX_ROUNDS && failed.length > 0 && failed.length < before; round++) {
+    before = failed.length;
+    for (const i of failed) outcomes[i] = attempt(transaction, () => apply(parts[i] as Part, i));
+    failed = failed.filter((i) => "error" in (outcomes[i] as Outcome<Done>));
+  }
+  return outcomes;
+}
+
+/** Why parameters that a Message can do without were left out, by part, row and name. */
+class Refusals extends Map<string, UspError> {}
+
+/** One try at a part: the rows it wrote, and what an earlier try has taught. */
+export class Trial {
+  readonly #refusals: Refusals;
+  readonly #part: number;
+  readonly #rows = new Map<string, { readonly key: string; readonly optional: ReadonlySet<string> }>();
+
+  constructor(refusals: Refusals, part: number) {
+    this.#refusals = refusals;
+    this.#part = part;
+  }
+
+  /** @throws UspError why the parameter of the row that the part calls `key` was refused before */
+  mayWrite(key: string, param: string): void {
+    const refused = this.#refusals.get(`${this.#part} ${key}${param}`);
+    if (refused) throw refused;
+  }
+
+  /** `optional`: what the row can do without. */
+  wrote(node: InstanceNode, key: string, optional: ReadonlySet<string>): void {
+    this.#rows.set(node.path, { key, optional });
+  }
+
+  /** Whether the next try may do without the parameter at fault. */
+  forgives(error: RowError): boolean {
+    if (error.param === undefined || this.#refusals.size >= MAX_REFUSALS) return false;
+    for (const [path, { key, optional }] of this.#rows) {
+      const param = `${error.rowPath.slice(path.length)}${error.param}`;
+      if (!error.rowPath.startsWith(path) || !optional.has(param)) continue;
+      this.#refusals.set(`${this.#part} ${key}${param}`, error);
+      return true;
+    }
+    return false;
+  }
+}
 
 function attempt<Done>(transaction: Transaction, apply: () => Done): Outcome<Done> {
   const before = transaction.savepoint();
@@ -67,16 +151,14 @@ function alone<Part, Done>(
   tree: HandlerContext["tree"],
   view: View,
   part: Part,
-  apply: (transaction: Transaction, part: Part) => Done,
+  apply: Apply<Part, Done>,
 ): Outcome<Done> {
-  const transaction = new Transaction(tree, view.caller);
   try {
-    const done = apply(transaction, part);
-    transaction.check();
-    transaction.commit();
-    return { done };
+    const [outcome] = inOne(tree, view, [part], apply, ([only]) => {
+      if (only && "error" in only) throw only.error;
+    });
+    return outcome as Outcome<Done>;
   } catch (error) {
-    transaction.rollback();
     return { error: asUspError(error) };
   }
 }

@@ -12,13 +12,13 @@ import { RowError, type Transaction } from "../../model/transaction.ts";
 import type { InstanceNode } from "../../model/tree.ts";
 import type { ResponseType } from "../codec.ts";
 import { READ } from "../rights.ts";
-import { change, mayWriteParam, mayWriteRow, PartError } from "./change.ts";
+import { change, mayWriteParam, mayWriteRow, PartError, type Trial } from "./change.ts";
 import { absent, asUspError, invalidPath, resolveFor, type HandlerContext } from "./handler.ts";
 
 export function set({ allowPartial, updateObjs }: SetRequest, context: HandlerContext): ResponseType {
   const pathOf = ({ objPath }: Set_UpdateObject) => objPath;
-  const outcomes = change(context, updateObjs, allowPartial, pathOf, (transaction, update) =>
-    applyUpdate(transaction, update, context),
+  const outcomes = change(context, updateObjs, allowPartial, pathOf, (transaction, update, trial) =>
+    applyUpdate(transaction, update, trial, context),
   );
   const updatedObjResults = outcomes.map((outcome, i): SetResp_UpdatedObjectResult => {
     const requestedPath = (updateObjs[i] as Set_UpdateObject).objPath;
@@ -60,6 +60,7 @@ function instanceFailures(error: UspError): SetResp_UpdatedInstanceFailure[] {
 function applyUpdate(
   transaction: Transaction,
   { objPath, paramSettings }: Set_UpdateObject,
+  trial: Trial,
   context: HandlerContext,
 ): SetResp_UpdatedInstanceResult[] {
   const path = context.paths.parse(objPath);
@@ -73,13 +74,16 @@ function applyUpdate(
     );
   if (nodes.length === 0 && !isSearch) throw absent(objPath);
   const failures: SetResp_UpdatedInstanceFailure[] = [];
+  const optional = new Set(paramSettings.filter(({ required }) => !required).map(({ param }) => param));
   const results = nodes.map((node) => {
     mayWriteRow(context.view, node);
+    trial.wrote(node, node.path, optional);
     const paramErrs: SetResp_ParameterError[] = [];
     let required = false;
     for (const { param, value, required: isRequired } of paramSettings) {
       const before = transaction.savepoint();
       try {
+        trial.mayWrite(node.path, param);
         mayWriteParam(transaction, context.view, node, param);
         transaction.set(node, param, value);
       } catch (error) {
