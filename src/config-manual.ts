@@ -22,7 +22,7 @@ export function printConfigManual(): string {
   return [
     "# Configuration",
     "",
-    "Printed from `src/config.ts` by `npm run generate`; do not edit.",
+    "Printed from `src/config/` by `npm run generate`; do not edit.",
     "",
     "One file in OpenWrt's UCI syntax: `/etc/config/spin-usp`, else `/etc/spin-usp.conf`, else `--config FILE`. An unknown",
     "section, an unknown option or a value that makes no sense stops the start, and the error names line, option and value;",

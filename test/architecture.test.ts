@@ -61,6 +61,7 @@ const sources: Source[] = ["datamodel", "proto", "src"].flatMap(files).map((path
 function layer(path: string): string {
   const [first, second] = path.split("/") as [string, string | undefined];
   if (first !== "src") return first;
+  if (second === "config") return "config";
   return path.split("/").length === 2
     ? ["src/config.ts", "src/config-manual.ts", "src/version.ts"].includes(path)
       ? "config"

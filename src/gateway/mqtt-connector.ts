@@ -1,6 +1,7 @@
 /** From a `Device.LocalAgent.MTP.{i}.` row whose Protocol is MQTT, and the client it names, to a connection. */
 import { readFileSync } from "node:fs";
-import { isLoopback, type MqttConfig } from "../config.ts";
+import type { MqttConfig } from "../config/mqtt.ts";
+import { isLoopback } from "../config/option.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
 import { connectMqtt } from "../mtp/mqtt.ts";
 import { MtpError } from "../mtp/error.ts";

@@ -3,7 +3,9 @@
  * the next start a first one again. A document that was lost is seeded again by itself, so that a damaged file never
  * leaves an agent that nobody can reach.
  */
-import type { Config, ControllerConfig, MqttConfig } from "../config.ts";
+import type { Config } from "../config.ts";
+import type { ControllerConfig } from "../config/controller.ts";
+import type { MqttConfig } from "../config/mqtt.ts";
 import type { Tree } from "../model/tree.ts";
 import { Transaction, type ParamSetting } from "../model/transaction.ts";
 import { TOPIC_PRESETS, topicOf } from "../mtp/presets.ts";

@@ -1,0 +1,43 @@
+/** Options of the agent itself. */
+import type { Level } from "../lib/log.ts";
+import { text, endpointId, number, oneOf, type ValuesOf } from "./option.ts";
+
+export const agentOptions = {
+  endpoint_id: endpointId("The agent's endpoint id; empty: `os::OUI-SERIAL` from the two below.", ""),
+  oui: text("Maker's OUI, six hex digits.", "", /^(?:[0-9A-Fa-f]{6})?$/),
+  serial_number: text(
+    "Serial number; empty: from the hardware address of the first LAN interface.",
+    "",
+    /^[A-Za-z0-9._-]{0,64}$/,
+  ),
+  product_class: text("Product class.", "spin-usp", /^.{0,64}$/),
+  manufacturer: text("Maker of the gateway.", "", /^.{0,64}$/),
+  model: text("Model of the gateway.", "", /^.{0,64}$/),
+  hardware_version: text("Hardware version.", "", /^.{0,64}$/),
+  software_version: text("Version of the firmware; empty: that of spin-usp.", "", /^.{0,64}$/),
+  state_dir: text("Where everything that must outlive a restart is kept.", "/var/lib/spin-usp", /^\/.+$/),
+  log_level: oneOf<Level>("How much is logged.", "info", "error", "warn", "info", "debug"),
+  authority: oneOf("Who wins where resident and operator both made a rule.", "Resident", "Resident", "Operator"),
+  privacy_level: oneOf(
+    "What controllers may see, until one changes it.",
+    "Devices",
+    "Summary",
+    "Devices",
+    "Destinations",
+  ),
+  privacy_ceiling: oneOf(
+    "The most that may be shown, until the resident changes it.",
+    "Devices",
+    "Summary",
+    "Devices",
+    "Destinations",
+  ),
+  max_message_size: number(
+    "Largest answer in bytes; a Get that would exceed it is answered 7005 for that path.",
+    1_000_000,
+    10_000,
+    16_000_000,
+  ),
+} as const;
+
+export type AgentConfig = ValuesOf<typeof agentOptions>;
