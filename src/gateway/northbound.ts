@@ -26,7 +26,8 @@ import { MtpStates } from "../usp/mtp.ts";
 import { Requests } from "../usp/requests.ts";
 import type { GatewayIdentity } from "./identity.ts";
 import { connectors, PROTOCOLS } from "./connectors.ts";
-import { seed, type SeededPart } from "./seed.ts";
+import { seed } from "./seed.ts";
+import type { SeededPart } from "./seed-rows.ts";
 
 export interface NorthboundOptions {
   readonly home: SpinParts["home"];

@@ -5,51 +5,51 @@
  */
 import type { Config } from "../config.ts";
 import type { ControllerConfig } from "../config/controller.ts";
-import type { MqttConfig } from "../config/mqtt.ts";
+import { Transaction } from "../model/transaction.ts";
 import type { Tree } from "../model/tree.ts";
-import { Transaction, type ParamSetting } from "../model/transaction.ts";
-import { TOPIC_PRESETS, topicOf } from "../mtp/presets.ts";
 import { seedRoles } from "../objects/controller-trust.ts";
+import { mqttSeed } from "./seed-mqtt.ts";
+import { addRow, mustBe, setAll, type RowsByName, type SeededPart, type TransportSeed } from "./seed-rows.ts";
 
-/** Where an agent listens whose configuration names no topic, and where a controller is thought to: as `ctl` has it. */
-const AGENT_TOPIC = TOPIC_PRESETS.spin.agent;
-const CONTROLLER_TOPIC = TOPIC_PRESETS.spin.controller;
-
-/** What is kept in a document of its own: brokers, the agent with its controllers and roles, and SPIN's settings. */
-export type SeededPart = "brokers" | "agent" | "spin";
+/** In the order in which a controller that has several is reached. */
+const TRANSPORTS: readonly TransportSeed[] = [mqttSeed];
 
 export function seed(tree: Tree, config: Config, endpointId: string, parts: ReadonlySet<SeededPart>): void {
   const transaction = new Transaction(tree);
-  const hasClients = !parts.has("brokers");
-  const clients = new Map(
-    parts.has("brokers") || parts.has("agent")
-      ? config.mqtt.map((mqtt) => [
-          mqtt.name,
-          (hasClients ? clientNamed(tree, mqtt.name) : undefined) ?? seedClient(transaction, mqtt),
-        ])
-      : [],
+  const connections = new Map(
+    TRANSPORTS.map((transport) => [transport, seedConnections(transaction, transport, config, parts)]),
   );
-  if (parts.has("agent")) seedAgent(transaction, config, endpointId, clients);
+  if (parts.has("agent")) seedAgent(transaction, config, endpointId, connections);
   if (parts.has("spin")) seedSpin(transaction, config);
   transaction.check();
   transaction.commit();
+}
+
+function seedConnections(
+  transaction: Transaction,
+  { connections }: TransportSeed,
+  config: Config,
+  parts: ReadonlySet<SeededPart>,
+): RowsByName {
+  if (!connections || !(parts.has(connections.part) || parts.has("agent"))) return new Map();
+  return connections.seed(transaction, config);
 }
 
 function seedAgent(
   transaction: Transaction,
   config: Config,
   endpointId: string,
-  clients: ReadonlyMap<string, string>,
+  connections: ReadonlyMap<TransportSeed, RowsByName>,
 ): void {
   const { tree } = transaction;
   const roles = seedRoles(transaction);
   const mtps = new Map(
-    config.mqtt.map((mqtt) => [mqtt.name, seedMtp(transaction, mqtt, clients.get(mqtt.name) as string, endpointId)]),
+    [...connections].map(([transport, rows]) => [transport, transport.mtps(transaction, config, rows, endpointId)]),
   );
   const secured = new Set<string>();
   for (const controller of config.controllers) {
     const role = roles.get(controller.role) as string;
-    seedController(transaction, controller, role, mtps.get(controller.mqtt));
+    seedController(transaction, controller, role, mtps);
     if (controller.secured) secured.add(role);
   }
   const trust = mustBe(tree.at("Device.LocalAgent.ControllerTrust."));
@@ -65,75 +65,27 @@ function seedSpin(transaction: Transaction, config: Config): void {
   transaction.write(capture, "CounterInterval", config.capture.counter_interval);
 }
 
-/** @returns the path of the client's row, without final dot */
-function clientNamed(tree: Tree, name: string): string | undefined {
-  for (const node of tree.all(mustBe(tree.object("Device.MQTT.Client."))))
-    if (tree.text(node, "Name") === name) return node.path.slice(0, -1);
-  return undefined;
-}
-
-/** @returns the path of the client's row, without final dot */
-function seedClient(transaction: Transaction, mqtt: MqttConfig): string {
-  return add(transaction, "Device.MQTT.", "Device.MQTT.Client.", {
-    Name: mqtt.name,
-    Enable: "true",
-    ProtocolVersion: mqtt.version,
-    BrokerAddress: mqtt.host,
-    BrokerPort: `${mqtt.port === 0 ? (mqtt.tls ? 8883 : 1883) : mqtt.port}`,
-    TransportProtocol: mqtt.tls ? "TLS" : "TCP/IP",
-    KeepAliveTime: `${mqtt.keepalive}`,
-    ClientID: mqtt.client_id,
-    Username: mqtt.username,
-  }).path.slice(0, -1);
-}
-
-/** @returns the path of the MTP row, without final dot */
-function seedMtp(transaction: Transaction, mqtt: MqttConfig, client: string, endpointId: string): string {
-  const { tree } = transaction;
-  const topic = mqtt.topic === "" ? topicOf(AGENT_TOPIC, { eid: endpointId }) : mqtt.topic;
-  const mtp = add(transaction, "Device.LocalAgent.", "Device.LocalAgent.MTP.", { Enable: "true", Protocol: "MQTT" });
-  const settings = mustBe(tree.at(`${mtp.path}MQTT.`));
-  transaction.set(settings, "Reference", client);
-  transaction.set(settings, "ResponseTopicConfigured", topic);
-  transaction.set(settings, "PublishQoS", `${mqtt.qos}`);
-  return mtp.path.slice(0, -1);
-}
-
 function seedController(
   transaction: Transaction,
   controller: ControllerConfig,
   role: string,
-  mtp: string | undefined,
+  mtps: ReadonlyMap<TransportSeed, RowsByName>,
 ): void {
-  const { tree } = transaction;
-  const row = add(transaction, "Device.LocalAgent.", "Device.LocalAgent.Controller.", {
+  const row = addRow(transaction, "Device.LocalAgent.", "Device.LocalAgent.Controller.", {
     EndpointID: controller.endpoint_id,
     Enable: `${controller.enable}`,
     AssignedRole: role,
     PeriodicNotifInterval: `${controller.periodic_interval}`,
   });
-  if (mtp === undefined) return;
-  const route = transaction.add(
-    row,
-    mustBe(tree.object("Device.LocalAgent.Controller.{i}.MTP.")),
-    settings({ Enable: "true", Protocol: "MQTT", Order: "1" }),
-  ).node;
-  const topic = mustBe(tree.at(`${route.path}MQTT.`));
-  const named =
-    controller.topic === "" ? topicOf(CONTROLLER_TOPIC, { ceid: controller.endpoint_id }) : controller.topic;
-  transaction.set(topic, "Topic", named);
-  transaction.set(topic, "AgentMTPReference", mtp);
-}
-
-function add(transaction: Transaction, parent: string, table: string, values: Readonly<Record<string, string>>) {
-  const { tree } = transaction;
-  return transaction.add(mustBe(tree.at(parent)), mustBe(tree.object(table)), settings(values)).node;
-}
-
-const settings = (values: Readonly<Record<string, string>>): ParamSetting[] =>
-  Object.entries(values).map(([param, value]) => ({ param, value, required: true }));
-
-function mustBe<T>(value: T | undefined): T {
-  if (value === undefined) throw new TypeError("the model lacks a part that every agent has");
-  return value;
+  let order = 0;
+  for (const [{ protocol, route }, rows] of mtps) {
+    const found = route(controller, rows);
+    if (!found) continue;
+    const mtp = addRow(transaction, row.path, "Device.LocalAgent.Controller.{i}.MTP.", {
+      Enable: "true",
+      Protocol: protocol,
+      Order: `${++order}`,
+    });
+    setAll(transaction, `${mtp.path}${found.object}`, found.values);
+  }
 }
