@@ -1,19 +1,10 @@
 /** A TCP or TLS connection, established, or an error that says in words why not. */
 import { connect as connectTcp, type Socket } from "node:net";
-import { connect as connectTls, type ConnectionOptions } from "node:tls";
+import { connect as connectTls, type TLSSocket } from "node:tls";
 import { MtpError, type MtpErrorKind } from "./error.ts";
+import { clientContext, judgeServer, tlsReason, type TlsOptions } from "./tls.ts";
 
-/** PEM text or DER bytes each; without `ca`, the system's roots. */
-export interface TlsOptions {
-  readonly ca?: string | Buffer | readonly (string | Buffer)[];
-  readonly cert?: string | Buffer;
-  readonly key?: string | Buffer;
-  readonly passphrase?: string;
-  /** Name expected in the peer's certificate, where it differs from the host. */
-  readonly serverName?: string;
-  /** False takes any certificate: for a laboratory. */
-  readonly verify?: boolean;
-}
+export type { TlsOptions } from "./tls.ts";
 
 export interface Endpoint {
   readonly host: string;
@@ -28,7 +19,7 @@ export interface Endpoint {
 export function openSocket(endpoint: Endpoint, signal: AbortSignal): Promise<Socket> {
   const { host, port, tls } = endpoint;
   return new Promise((resolve, reject) => {
-    const socket = tls === undefined ? connectTcp({ host, port }) : connectTls(tlsOptions(endpoint, tls));
+    const socket = tls === undefined ? connectTcp({ host, port }) : connectTls(clientContext(host, port, tls));
     const settle = () => {
       signal.removeEventListener("abort", onAbort);
       socket.removeListener("error", onError);
@@ -46,6 +37,13 @@ export function openSocket(endpoint: Endpoint, signal: AbortSignal): Promise<Soc
     };
     socket.once(tls === undefined ? "connect" : "secureConnect", () => {
       settle();
+      try {
+        if (tls !== undefined) judgeServer(socket as TLSSocket, host, `${host}:${port}`, tls);
+      } catch (error) {
+        socket.on("error", () => undefined);
+        socket.destroy();
+        return reject(error instanceof MtpError ? error : new MtpError("tls", `${host}:${port}: ${String(error)}`));
+      }
       socket.setNoDelay(true);
       resolve(socket);
     });
@@ -58,6 +56,8 @@ export function openSocket(endpoint: Endpoint, signal: AbortSignal): Promise<Soc
 /** The error of a socket as an operator would say it. */
 export function explain(error: NodeJS.ErrnoException, peer: string): MtpError {
   const code = error.code ?? "";
+  const reason = tlsReason(error);
+  if (reason !== undefined) return new MtpError("tls", `${peer}: ${reason}`, { cause: error });
   const [kind, text] = KNOWN[code] ?? (isTlsCode(code) ? TLS : OTHER);
   const detail = error.message === "" ? code : error.message;
   return new MtpError(kind, `${peer}: ${text}${kind === "tls" || text === OTHER[1] ? ` (${detail})` : ""}`, {
@@ -82,20 +82,4 @@ function isTlsCode(code: string): boolean {
   return /^(ERR_TLS|ERR_SSL|EPROTO|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|HOSTNAME_MISMATCH|INVALID_CA|ERR_OSSL)/.test(
     code,
   );
-}
-
-function tlsOptions({ host, port }: Endpoint, tls: TlsOptions): ConnectionOptions {
-  const { ca, cert, key, passphrase, serverName, verify } = tls;
-  const name = serverName ?? (/^[\d.]+$|:/.test(host) ? undefined : host);
-  return {
-    host,
-    port,
-    minVersion: "TLSv1.2",
-    rejectUnauthorized: verify !== false,
-    ...(ca === undefined ? {} : { ca: ca as string | Buffer | (string | Buffer)[] }),
-    ...(cert === undefined ? {} : { cert }),
-    ...(key === undefined ? {} : { key }),
-    ...(passphrase === undefined ? {} : { passphrase }),
-    ...(name === undefined ? {} : { servername: name }),
-  };
 }

@@ -161,9 +161,9 @@ describeUnless(gatewayMissing, "a client of a broker", () => {
         const expected = {
           good: ["Connected", ""],
           address: ["Connected", ""],
-          stranger: ["Error", "TLS failed (unable to"],
-          expired: ["Error", "TLS failed (certificate has expired)"],
-          misnamed: ["Error", "TLS failed (Hostname/IP does not match certificate's altnames"],
+          stranger: ["Error", "the peer's certificate is of an authority that is not known"],
+          expired: ["Error", "the peer's certificate, or one above it, has expired"],
+          misnamed: ["Error", "the peer's certificate is for another name"],
           missing: ["Error_Misconfigured", "option ca_file: ENOENT"],
         } as const;
         const states = async () => {
