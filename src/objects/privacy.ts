@@ -83,8 +83,8 @@ export function spinPolicy(tree: () => Tree): ModelPolicy {
       element !== "DeviceDiscovered!" ||
       isAtHome({ roles }) ||
       privacyLevel(tree()) !== "Summary",
-    // The resident comes through the local door alone, a Unix socket; the agent through none, whoever names a role so.
-    roleCounts: (role, { protocol }) => role !== ROLE_AGENT && (role !== ROLE_RESIDENT || protocol === "UDS"),
+    // The resident comes through its own local door alone; the agent through none, whoever names a role so.
+    roleCounts: (role, { resident }) => role !== ROLE_AGENT && (role !== ROLE_RESIDENT || resident === true),
   };
 }
 

@@ -12,6 +12,8 @@ export class Connection {
   readonly mtp: string;
   readonly door: Door;
   readonly peer: string | undefined;
+  /** Row path of the controller at the other end, where the connection says so itself. */
+  readonly controller: string | undefined;
   readonly tls: Connected["tls"];
   readonly link: Link;
   readonly connectRecord: RecordType;
@@ -32,6 +34,7 @@ export class Connection {
     this.mtp = mtp;
     this.door = door;
     this.peer = connected.peer;
+    this.controller = connected.controller;
     this.tls = connected.tls;
     this.link = connected.link;
     this.connectRecord = connected.connectRecord;

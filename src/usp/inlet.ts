@@ -205,8 +205,9 @@ export class Inlet {
     // R-E2E.1; R-ARC.2: what bears our own id is not from a peer.
     if (toId !== endpointId || fromId === endpointId) return undefined;
     if (connection.peer !== undefined && connection.peer !== fromId) return undefined;
-    const controller = controllers.known(fromId);
-    if (!controller) return undefined;
+    const named = connection.controller;
+    const controller = named === undefined ? controllers.known(fromId) : controllers.at(named);
+    if (!controller?.enabled) return undefined;
     if (!connection.hasAddresses) return { connection, controller, to: undefined };
     const to = replyTo ?? outlet.routeOn(connection, controller)?.to;
     if (to === undefined) return undefined;

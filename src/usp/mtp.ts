@@ -19,6 +19,11 @@ export interface Connected {
   readonly door?: Door;
   /** Endpoint id of the one at the other end, where the connection has but one (WebSocket, Unix socket). */
   readonly peer?: string;
+  /**
+   * Row of the controller at the other end (instance path without final dot), where the connection itself says who that
+   * is: a Unix socket that is one controller's. Then `peer` is what it calls itself there.
+   */
+  readonly controller?: string;
   /** Present where the connection is TLS: DER of the peer's certificates, leaf first; empty where it showed none. */
   readonly tls?: { readonly chain: readonly Uint8Array[] };
 }

@@ -69,11 +69,12 @@ export class Outlet implements Postman {
     if (!found) return undefined;
     const { connection, destination } = found;
     this.announce(connection, controller);
-    const record = encodeMsgRecord(this.#envelope(controller), msg);
+    const record = encodeMsgRecord(this.#envelope(connection, controller), msg);
     if (record.length > connection.maxRecordBytes) {
       this.#log.warn(`a notification of ${record.length} bytes to ${controller.endpointId} is more than its MTP takes`);
       return Promise.resolve("tooBig");
     }
+    this.#tellOthers(connection, controller, msg);
     return connection.send(record, options(destination, destination.retainNotify)).then(
       () => "taken",
       (error: unknown) => {
@@ -83,10 +84,20 @@ export class Outlet implements Postman {
     );
   }
 
+  /** Several may be connected as one controller (two `ctl` of the resident): each is told, whoever subscribed. */
+  #tellOthers(told: Connection, controller: Controller, msg: Msg): void {
+    if (told.controller === undefined) return;
+    for (const connection of this.#connections) {
+      if (connection === told || !connection.isOpen || connection.controller !== controller.path) continue;
+      this.announce(connection, controller);
+      this.#hand(connection, encodeMsgRecord(this.#envelope(connection, controller), msg), {}, undefined);
+    }
+  }
+
   /** Answers where the request came from. What can't be sent is replaced by an Error for the same request. */
   respond(connection: Connection, controller: Controller, to: string | undefined, msg: Msg): void {
     this.announce(connection, controller, to);
-    const envelope = this.#envelope(controller);
+    const envelope = this.#envelope(connection, controller);
     const destination = this.routeOn(connection, controller);
     const where = { ...(to === undefined ? {} : { to }), ...(destination?.retainResponse ? { retain: true } : {}) };
     const record = encodeMsgRecord(envelope, msg);
@@ -136,6 +147,8 @@ export class Outlet implements Postman {
 
   /** Where the controller is on that connection, by its MTP rows, or by having spoken there. */
   routeOn(connection: Connection, controller: Controller): Destination | undefined {
+    if (connection.controller !== undefined)
+      return connection.controller === controller.path ? AT_THE_OTHER_END : undefined;
     if (connection.peer !== undefined && connection.peer !== controller.endpointId) return undefined;
     for (const route of controller.routes) {
       if (route.protocol !== connection.door.protocol) continue;
@@ -161,7 +174,7 @@ export class Outlet implements Postman {
   }
 
   #record(connection: Connection, controller: Controller, type: RecordType, to: string | undefined): void {
-    const record = encodeRecord(recordOf(this.#envelope(controller), type));
+    const record = encodeRecord(recordOf(this.#envelope(connection, controller), type));
     this.#hand(connection, record, to === undefined ? {} : { to }, undefined);
   }
 
@@ -179,9 +192,10 @@ export class Outlet implements Postman {
     });
   }
 
-  #envelope(controller: Controller) {
-    const version = this.#versions.get(controller.path) ?? NEWEST_VERSION;
-    return { version, toId: controller.endpointId, fromId: this.#endpointId };
+  #envelope({ controller, peer }: Connection, { path, endpointId }: Controller) {
+    const version = this.#versions.get(path) ?? NEWEST_VERSION;
+    const toId = controller === undefined ? endpointId : (peer ?? endpointId);
+    return { version, toId, fromId: this.#endpointId };
   }
 }
 

@@ -29,6 +29,8 @@ export interface Door {
   readonly protocol: Protocol;
   /** Whether the peer is on this machine: a Unix socket or loopback of ours. */
   readonly local: boolean;
+  /** Whether it is the resident's own: a socket that the configuration gives to the role Resident. */
+  readonly resident?: boolean;
 }
 
 export type Protocol = "MQTT" | "STOMP" | "WebSocket" | "UDS";

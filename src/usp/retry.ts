@@ -10,12 +10,15 @@ export interface RetryPolicy {
   readonly multiplier: number;
   /** Nothing waits longer: ConnectRetryMaxInterval. */
   readonly maximumMs: number;
+  /** The window that stays; default the tenth. 1: every wait is drawn from the first (R-UDS.10). */
+  readonly lastWindow?: number;
 }
 
 const LAST_WINDOW = 10;
 
 /** Milliseconds before retry `attempt` (1 for the first). `random` is in [0, 1). */
-export function retryDelay({ minimumMs, multiplier, maximumMs }: RetryPolicy, attempt: number, random: number): number {
-  const from = minimumMs * multiplier ** (Math.min(Math.max(attempt, 1), LAST_WINDOW) - 1);
+export function retryDelay(policy: RetryPolicy, attempt: number, random: number): number {
+  const { minimumMs, multiplier, maximumMs, lastWindow = LAST_WINDOW } = policy;
+  const from = minimumMs * multiplier ** (Math.min(Math.max(attempt, 1), lastWindow) - 1);
   return Math.min(maximumMs, from + random * from * (multiplier - 1));
 }

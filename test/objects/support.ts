@@ -305,7 +305,7 @@ ${ROLES.map((role) => controller(role.toLowerCase(), role)).join("")}${controlle
     const mtp = "Device.LocalAgent.MTP.1";
     this.#running.push(agent.serve(mtp, await this.broker.connect(), "MQTT", signal));
     // Whose endpoint id the other end of a socket has is known only when it speaks.
-    const door = { protocol: "UDS", local: true } as const;
+    const door = { protocol: "UDS", local: true, resident: true } as const;
     this.#running.push(agent.serve(mtp, { ...(await this.local.connect()), door }, "UDS", signal));
   }
 }
