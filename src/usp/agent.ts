@@ -173,6 +173,16 @@ export class Agent {
     this.#subscriptions.onBoard(controller, value, answered);
   }
 
+  /**
+   * The model as a controller (instance path of its row, without final dot) sees it: at its own door, or by none, for what
+   * leaves the house by another way. `undefined` if it is gone or disabled.
+   */
+  viewOf(path: string, at: "door" | "none"): View | undefined {
+    const controller = this.#controllers.at(path);
+    if (!controller?.enabled) return undefined;
+    return this.#controllers.view(controller, (at === "door" && this.#outlet.door(controller)) || NO_DOOR);
+  }
+
   get counters(): AgentCounters {
     return {
       requests: this.#inlet.requests,
@@ -313,6 +323,8 @@ export class Agent {
 
 const TR181 = "urn:broadband-forum-org:tr-181-2-19-1";
 const SAVED = Promise.resolve();
+/** The least that any door shows. */
+const NO_DOOR = { protocol: "MQTT", local: false } as const;
 /** Bytes of a Record besides the results in it: ids, versions, tags. */
 const ENVELOPE = 300;
 const NO_DEVICE = { oui: "", productClass: "", serialNumber: "" };
