@@ -9,11 +9,13 @@ import { controllerOptions, type ControllerConfig } from "./config/controller.ts
 import { enforceOptions, type EnforceConfig } from "./config/enforce.ts";
 import { mqttOptions, type MqttConfig } from "./config/mqtt.ts";
 import { isLoopback, type Options, type ValuesOf } from "./config/option.ts";
+import { webSocketDialFault, webSocketFault, webSocketOptions, type WebSocketConfig } from "./config/websocket.ts";
 import { parseUci, UciError, type UciSection } from "./lib/uci.ts";
 
 export interface Config {
   readonly agent: AgentConfig;
   readonly mqtt: readonly MqttConfig[];
+  readonly websockets: readonly WebSocketConfig[];
   readonly controllers: readonly ControllerConfig[];
   readonly capture: CaptureConfig;
   readonly enforce: EnforceConfig;
@@ -33,6 +35,11 @@ export const sections: Readonly<
     options: mqttOptions,
     named: true,
     description: "A broker. Seeds a row of Device.MQTT.Client and of LocalAgent.MTP.",
+  },
+  websocket: {
+    options: webSocketOptions,
+    named: true,
+    description: "A port for controllers that come by WebSocket. Seeds a row of LocalAgent.MTP.",
   },
   controller: {
     options: controllerOptions,
@@ -65,6 +72,7 @@ export function parseConfig(source: string): Config {
   const config: Config = {
     agent: single("agent", agentOptions),
     mqtt: named("mqtt", mqttOptions),
+    websockets: named("websocket", webSocketOptions),
     controllers: named("controller", controllerOptions),
     capture: single("capture", captureOptions),
     enforce: single("enforce", enforceOptions),
@@ -116,7 +124,7 @@ function readOptions<O extends Options>(section: UciSection, options: O): Values
   return values as ValuesOf<O>;
 }
 
-function checkTogether({ agent, mqtt, controllers }: Config): void {
+function checkTogether({ agent, mqtt, websockets, controllers }: Config): void {
   const levels = ["Summary", "Devices", "Destinations"];
   if (levels.indexOf(agent.privacy_level) > levels.indexOf(agent.privacy_ceiling))
     throw new ConfigError(
@@ -131,6 +139,12 @@ function checkTogether({ agent, mqtt, controllers }: Config): void {
     if ((cert_file === "") !== (key_file === ""))
       throw new ConfigError(`mqtt '${name}' needs both of cert_file and key_file, or none`);
   }
+  const ports = new Set(websockets.map(({ name }) => name));
+  for (const fault of [
+    ...websockets.map(webSocketFault),
+    ...controllers.map((each) => webSocketDialFault(each, { allowPlaintext: each.allow_plaintext, sections: ports })),
+  ])
+    if (fault !== undefined) throw new ConfigError(fault);
   const ids = new Set<string>();
   for (const { name, mqtt: broker, endpoint_id, role } of controllers) {
     if (broker !== "" && role === "Resident")

@@ -1,11 +1,18 @@
 /** Options of a controller. */
-import { text, topic, endpointId, bool, number, oneOf, type ValuesOf } from "./option.ts";
+import { text, topic, endpointId, bool, file, number, oneOf, type ValuesOf } from "./option.ts";
+import { webSocketUrl } from "./websocket.ts";
 
 export const controllerOptions = {
   endpoint_id: endpointId("The controller's endpoint id."),
   enable: bool("Whether its Messages are taken.", true),
   role: oneOf("What it may do.", "Operator", "Monitor", "Operator", "Support", "Admin", "Resident", "Untrusted"),
   mqtt: text("Name of the `mqtt` section by which it is reached.", ""),
+  websocket: text("Name of the `websocket` section by which it comes.", ""),
+  websocket_url: webSocketUrl("Where the agent dials it by WebSocket: `wss://HOST:PORT/PATH`; empty: it does not."),
+  allow_plaintext: bool("Permit dialling it without TLS beyond this machine.", false),
+  ca_file: file("PEM file of the authorities trusted for it where it is dialled; empty: the system's."),
+  cert_file: file("PEM file of the agent's certificate for it."),
+  key_file: file("PEM file of its key."),
   topic: topic("Topic for what answers no request: notifications; empty: `usp/v1/controller/ENDPOINT-ID`."),
   secured: bool("Put its role into SecuredRoles: it may read secured values, within PrivacyLevel.", false),
   periodic_interval: number("Seconds between Periodic! events.", 86400, 1, 4294967295),

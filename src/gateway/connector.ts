@@ -2,7 +2,9 @@
 import type { Config } from "../config.ts";
 import type { Log } from "../lib/log.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
+import type { WebSocketSessions } from "../mtp/websocket-sessions.ts";
 import type { MqttStates } from "../objects/mqtt-states.ts";
+import type { WebSocketStates } from "../objects/websocket.ts";
 import type { MtpConnector, MtpListener } from "../usp/mtp.ts";
 
 /** What connectors need of the gateway. */
@@ -12,6 +14,9 @@ export interface ConnectorOptions {
   /** For what the standard model has no parameter for: files of secrets, the permission to use plaintext. */
   readonly config: Config;
   readonly mqttStates: MqttStates;
+  readonly webSocketStates: WebSocketStates;
+  /** Of this agent, dialled and taken. */
+  readonly webSocketSessions: WebSocketSessions;
   /** Greatest Record that is taken. */
   readonly maxRecordBytes: number;
   readonly log: Log;

@@ -3,14 +3,18 @@ import type { DialFactory, MtpFactory } from "../usp/mtp.ts";
 import type { Protocol } from "../usp/policy.ts";
 import type { Connect, ConnectorOptions, Dial } from "./connector.ts";
 import { mqttConnector } from "./mqtt-connector.ts";
+import { webSocketDialler, webSocketListener } from "./websocket-connector.ts";
 
 /** Of rows of `Device.LocalAgent.MTP.{i}.`. */
 const AGENT_ROWS: Readonly<Partial<Record<Protocol, Connect>>> = {
   MQTT: mqttConnector,
+  WebSocket: webSocketListener,
 };
 
 /** Of rows of `Device.LocalAgent.Controller.{i}.MTP.{i}.`: where the agent dials the controller. */
-const CONTROLLER_ROWS: Readonly<Partial<Record<Protocol, Dial>>> = {};
+const CONTROLLER_ROWS: Readonly<Partial<Record<Protocol, Dial>>> = {
+  WebSocket: webSocketDialler,
+};
 
 export const PROTOCOLS = Object.keys(AGENT_ROWS) as readonly Protocol[];
 

@@ -13,6 +13,8 @@ import type { CaptureControl, SpinParts } from "../objects/home.ts";
 import { localAgentObjects } from "../objects/local-agent.ts";
 import { mqttObjects } from "../objects/mqtt.ts";
 import { MqttStates } from "../objects/mqtt-states.ts";
+import { WebSocketSessions } from "../mtp/websocket-sessions.ts";
+import { webSocketObjects, WebSocketStates } from "../objects/websocket.ts";
 import { tellModel } from "../objects/notices.ts";
 import { spinPolicy } from "../objects/privacy.ts";
 import { quarantineNewDevices } from "../objects/quarantine.ts";
@@ -66,6 +68,7 @@ export function northbound(options: NorthboundOptions): Northbound {
   const persistence = new Persistence(store);
   const mtpStates = new MtpStates();
   const mqttStates = new MqttStates();
+  const webSocketStates = new WebSocketStates();
   const requests = new Requests();
   const privacy = { level: config.agent.privacy_level, ceiling: config.agent.privacy_ceiling };
   const spin: SpinParts = {
@@ -91,6 +94,7 @@ export function northbound(options: NorthboundOptions): Northbound {
     }),
     ...controllerTrustObjects(persistence),
     ...mqttObjects({ persistence, states: mqttStates, reconnect: (client) => reconnect(client) }),
+    ...webSocketObjects({ persistence, states: webSocketStates, reconnect: (mtp) => agent.reconnect(mtp) }),
     spinRoot(spin),
     spinSummary(spin),
     spinCapture(spin),
@@ -134,6 +138,8 @@ export function northbound(options: NorthboundOptions): Northbound {
       endpointId: identity.endpointId,
       config,
       mqttStates,
+      webSocketStates,
+      webSocketSessions: new WebSocketSessions(),
       maxRecordBytes: 1 << 20,
       log: log.child("mtp"),
     }),

@@ -20,7 +20,7 @@ import { endpointIdIn, extensionOf, readExtensions, SUBPROTOCOL } from "./websoc
 import { WebSocketSessions } from "./websocket-sessions.ts";
 
 export interface WebSocketServerOptions extends Pick<WebSocketLinkOptions, "keepAliveMs" | "pongMs"> {
-  /** To listen on; `::` is all. */
+  /** To listen on; empty text: all of this machine. */
   readonly addresses: readonly string[];
   /** 0: any that is free. */
   readonly port: number;
@@ -86,7 +86,7 @@ function listen(server: Server, host: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const fail = (error: Error) => reject(cannotListen(error, { addresses: [host], port }));
     server.once("error", fail);
-    server.listen({ host, port }, () => {
+    server.listen({ ...(host === "" ? {} : { host }), port }, () => {
       server.removeListener("error", fail);
       const address = server.address();
       resolve(typeof address === "object" && address !== null ? address.port : port);
@@ -104,8 +104,9 @@ function cannotListen(
   error: NodeJS.ErrnoException,
   { addresses, port }: Pick<WebSocketServerOptions, "addresses" | "port">,
 ): MtpError {
+  const where = addresses.map((address) => (address === "" ? "this machine" : address)).join(", ");
   const why = LISTEN_ERRORS[error.code ?? ""] ?? error.message;
-  return new MtpError("address", `can't listen on port ${port} of ${addresses.join(", ")}: ${why}`, { cause: error });
+  return new MtpError("address", `can't listen on port ${port} of ${where}: ${why}`, { cause: error });
 }
 
 class Door {
