@@ -1,13 +1,39 @@
 /** TR-181 2.19: the gateway itself. Names, types, access, keys and defaults are the standard's (a test holds them against a
  * fixture of its facts), the descriptions are ours; so in all files of standard objects. */
-import { argument, event, object, readOnly, readWrite } from "./schema.ts";
+import { argument, command, counter, event, object, readOnly, readWrite } from "./schema.ts";
 import { seconds } from "./standard.ts";
-import { boolean, string } from "./values.ts";
+import { boolean, enumeration, string, unsignedInt } from "./values.ts";
 
 export const Device = object("Device.", {
   description: "The gateway.",
   params: {
     RootDataModelVersion: readOnly(string({ maxLength: 32, pattern: "2\\.\\d+" }), "Version of the standard model."),
+  },
+  commands: {
+    "Reboot()": command("sync", "Restarts the gateway. There only where the configuration says how.", {
+      input: {
+        Cause: argument(enumeration("LocalReboot", "RemoteReboot"), "What Boot! says then.", {
+          default: "RemoteReboot",
+        }),
+        Reason: argument(string({ maxLength: 256 }), "In words.", { default: "" }),
+      },
+    }),
+    "FactoryReset()": command(
+      "sync",
+      "Takes the gateway back to its first state. There only where the configuration says how.",
+      {
+        input: {
+          Cause: argument(enumeration("LocalFactoryReset", "RemoteFactoryReset"), "What Boot! says then.", {
+            default: "RemoteFactoryReset",
+          }),
+          Reason: argument(string({ maxLength: 256 }), "In words.", { default: "" }),
+        },
+      },
+    ),
+    "ScheduleTimer()": command("async", "Ends when the time is over, restarts or not.", {
+      input: { DelaySeconds: argument(seconds({ min: 1 }), "How long.", { mandatory: true }) },
+      survives: true,
+    }),
   },
   events: {
     "Boot!": event("The agent has started.", {
@@ -36,5 +62,22 @@ export const DeviceInfo = object("Device.DeviceInfo.", {
     UpTime: readOnly(seconds(), "Since the gateway started.", { valueChange: false }),
     HostName: readOnly(string({ maxLength: 255 }), "Name of the host."),
     FriendlyName: readWrite(string({ maxLength: 32 }), "Name for people."),
+  },
+});
+
+const kibibytes = unsignedInt({ units: "KiB" });
+
+export const MemoryStatus = object("Device.DeviceInfo.MemoryStatus.", {
+  description: "Memory of the gateway.",
+  params: {
+    Total: readOnly(kibibytes, "All of it."),
+    Free: counter(kibibytes, "What programs could still have."),
+  },
+});
+
+export const ProcessStatus = object("Device.DeviceInfo.ProcessStatus.", {
+  description: "Load of the gateway.",
+  params: {
+    CPUUsage: counter(unsignedInt({ max: 100, units: "percent" }), "Of all processors, since it was last asked for."),
   },
 });

@@ -1,9 +1,11 @@
 /** TR-181 2.19: the agent, its MTPs and controllers, subscriptions and requests. */
-import { command, event, object, readOnly, readWrite, writeOnce } from "./schema.ts";
+import { argument, command, event, object, readOnly, readWrite, writeOnce } from "./schema.ts";
 import { seconds, retryMinimum, retryMultiplier, AGENT_MTP, CONTROLLER, CONTROLLER_MTP, ROLE } from "./standard.ts";
-import { alias, boolean, dateTime, enumeration, list, reference, string, unsignedInt } from "./values.ts";
+import { alias, boolean, dateTime, enumeration, int, list, reference, string, unsignedInt } from "./values.ts";
 
 const protocol = enumeration("MQTT", "STOMP", "WebSocket", "UDS");
+
+const thresholdOperator = enumeration("Rise", "Fall", "Cross", "Eq", "NotEq");
 
 export const LocalAgent = object("Device.LocalAgent.", {
   description: "The USP agent.",
@@ -13,6 +15,12 @@ export const LocalAgent = object("Device.LocalAgent.", {
     UpTime: readOnly(seconds(), "Since the agent started.", { valueChange: false }),
     SupportedProtocols: readOnly(list(protocol), "Protocols it speaks."),
     AdvertisedDeviceSubtypes: readWrite(list(string()), "Subtypes advertised in discovery."),
+    MaxSubscriptionChangeAdoptionTime: readWrite(
+      seconds({ min: 5 }),
+      "Longest that a changed Subscription may take to count. Here it counts at once.",
+    ),
+    SupportedNumberOfSubscriptions: readOnly(int(), "Most Subscription rows.", { default: -1 }),
+    SupportedThresholdOperator: readOnly(list(thresholdOperator), "Operators of a Threshold."),
   },
   events: { "Periodic!": event("Sent to a controller each PeriodicNotifInterval.") },
 });
@@ -53,7 +61,16 @@ export const Controller = object(CONTROLLER, {
     USPNotifRetryIntervalMultiplier: readWrite(retryMultiplier, "How the wait grows, in thousandths.", {
       default: 2000,
     }),
+    OnBoardingComplete: readWrite(
+      boolean,
+      "Whether the controller knows the agent. While it is not, the agent sends it OnBoardRequests.",
+    ),
+    OnBoardingRestartTime: readWrite(
+      seconds(),
+      "Seconds after an answered OnBoardRequest until the next, while OnBoardingComplete is false; 0: none.",
+    ),
   },
+  commands: { "SendOnBoardRequest()": command("sync", "Sends it an OnBoardRequest, until it is answered.") },
 });
 
 export const ControllerMtp = object(CONTROLLER_MTP, {
@@ -89,6 +106,14 @@ export const Subscription = object("Device.LocalAgent.Subscription.{i}.", {
     Alias: writeOnce(alias, "Alias of the row."),
     Enable: readWrite(boolean, "Whether it is told."),
     Recipient: readOnly(reference(CONTROLLER, { deletesRow: true }), "Who: the controller that added the row."),
+    TriggerAction: readWrite(
+      enumeration("Notify", "Config", "NotifyAndConfig"),
+      "Whether what happens is told, sets what TriggerConfigSettings says, or both.",
+    ),
+    TriggerConfigSettings: readWrite(
+      list(string(), { maxItems: 16, maxLength: 4096 }),
+      "Parameters to set, each `PATH=VALUE`, with the recipient's rights. At most once a second.",
+    ),
     ID: readWrite(string({ maxLength: 64 }), "The controller's own name for it."),
     CreationDate: readOnly(dateTime, "When the row was added."),
     NotifType: readWrite(
@@ -116,4 +141,36 @@ export const Request = object("Device.LocalAgent.Request.{i}.", {
     Status: readOnly(enumeration("Requested", "Active", "Canceling", "Canceled", "Success", "Error"), "How far it is."),
   },
   commands: { "Cancel()": command("sync", "Asks the operation to end.") },
+});
+
+export const Threshold = object("Device.LocalAgent.Threshold.{i}.", {
+  description: "A number to be watched: the controller that added the row is told when it passes a value.",
+  keys: [["Alias"]],
+  rows: "add-delete",
+  maxRows: 64,
+  params: {
+    Alias: writeOnce(alias, "Alias of the row."),
+    Enable: readWrite(boolean, "Whether it is watched."),
+    OperatingMode: readWrite(enumeration("Normal", "Single"), "Single: the row is disabled once it was triggered."),
+    ReferencePath: readWrite(string({ maxLength: 256 }), "Object, or search path of objects."),
+    ThresholdParam: readWrite(
+      string({ maxLength: 256 }),
+      "The parameter of it. One that does not notify (a counter) is looked at every five seconds.",
+    ),
+    ThresholdOperator: readWrite(
+      thresholdOperator,
+      "Rise, Fall: it comes to the value from below, from above; Cross: either; Eq, NotEq: it gets or leaves the value.",
+    ),
+    ThresholdValue: readWrite(string({ maxLength: 24 }), "A whole number."),
+    Controller: readOnly(
+      reference(CONTROLLER, { deletesRow: true }),
+      "Who is told: the controller that added the row.",
+    ),
+  },
+  events: {
+    "Triggered!": event("The number passed the value.", {
+      ParamPath: argument(string(), "Path of the parameter."),
+      ParamValue: argument(string(), "Its value then."),
+    }),
+  },
 });

@@ -41,6 +41,8 @@ export type Arguments = Readonly<Record<string, Argument>>;
 
 export interface Command<I extends Arguments = Arguments, O extends Arguments = Arguments, R extends Rows = Rows> {
   readonly mode: "sync" | "async";
+  /** Whether one that is asynchronous goes on after a restart. */
+  readonly survives: boolean;
   readonly description: string;
   readonly input: I;
   readonly output: O;
@@ -179,10 +181,11 @@ export function command<
 >(
   mode: "sync" | "async",
   description: string,
-  args: { input?: I; output?: O; rows?: R } = {},
+  args: { input?: I; output?: O; rows?: R; survives?: boolean } = {},
 ): Command<NoInfer<I>, NoInfer<O>, NoInfer<R>> {
   return {
     mode,
+    survives: args.survives ?? false,
     description,
     input: args.input ?? ({} as I),
     output: args.output ?? ({} as O),

@@ -1,9 +1,7 @@
 /** `spin-usp reset`: what controllers changed is forgotten; the next start seeds the model from the configuration. */
-import { readdirSync, unlinkSync } from "node:fs";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ConfigError } from "../config.ts";
-import { SAVED_RULES } from "../gateway/enforcer.ts";
+import { forgetState } from "../gateway/forget.ts";
 import { lockState, StateLockedError } from "../gateway/state-lock.ts";
 import type { Io } from "./io.ts";
 import { readConfig } from "./run.ts";
@@ -40,11 +38,8 @@ export function reset(args: string[], { stdout, stderr }: Io): Promise<number> {
     const { state_dir } = readConfig(values.config).agent;
     const release = lockState(state_dir);
     try {
-      const files = readdirSync(state_dir).filter(
-        (file) => file === SAVED_RULES || (file.endsWith(".json") && (values.all || /^(?:model-|seeded\.)/.test(file))),
-      );
-      for (const file of files) unlinkSync(join(state_dir, file));
-      stdout.write(`${state_dir}: ${files.length} documents forgotten\n`);
+      const forgotten = forgetState(state_dir, values.all ? "all" : "model");
+      stdout.write(`${state_dir}: ${forgotten} documents forgotten\n`);
       return Promise.resolve(0);
     } finally {
       release();

@@ -1,6 +1,6 @@
 /** Options of the agent itself. */
 import type { Level } from "../lib/log.ts";
-import { text, endpointId, number, oneOf, type ValuesOf } from "./option.ts";
+import { argv, text, endpointId, number, oneOf, type ValuesOf } from "./option.ts";
 
 export const agentOptions = {
   endpoint_id: endpointId("The agent's endpoint id; empty: `os::OUI-SERIAL` from the two below.", ""),
@@ -37,6 +37,12 @@ export const agentOptions = {
     1_000_000,
     10_000,
     16_000_000,
+  ),
+  reboot_command: argv(
+    "Program, and its arguments one by one, that restarts the gateway; none: there is no `Device.Reboot()`. Run without a shell, as the agent's user.",
+  ),
+  factory_reset_command: argv(
+    "The same for `Device.FactoryReset()`; it has to restart the gateway too. Whatever it leaves of the state directory is forgotten at the next start, but for the identity.",
   ),
 } as const;
 

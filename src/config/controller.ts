@@ -15,6 +15,10 @@ export const controllerOptions = {
   key_file: file("PEM file of its key."),
   topic: topic("Topic for what answers no request: notifications; empty: `usp/v1/controller/ENDPOINT-ID`."),
   secured: bool("Put its role into SecuredRoles: it may read secured values, within PrivacyLevel.", false),
+  onboarding: bool(
+    "Send it OnBoardRequests until it sets OnBoardingComplete; otherwise it is taken to know the agent.",
+    false,
+  ),
   periodic_interval: number("Seconds between Periodic! events.", 86400, 1, 4294967295),
 } as const;
 

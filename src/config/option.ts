@@ -85,6 +85,18 @@ export const many = (
   },
 });
 
+/** A program with its arguments, one list member each; none: there is none. */
+export const argv = (description: string): Option<readonly string[]> => ({
+  description,
+  default: [],
+  isList: true,
+  parse: (values) => {
+    if (!values[0]?.startsWith("/") || values.some((value) => value.includes("\0")))
+      throw new Error("must begin with the absolute path of a program, its arguments following one by one");
+    return values;
+  },
+});
+
 export function isLoopback(host: string): boolean {
   if (host === "localhost") return true;
   const words = parseAddress(host);

@@ -18,13 +18,16 @@ import type { Log } from "../lib/log.ts";
 import { openStore, type Store } from "../lib/store.ts";
 import { vendorsIn } from "../lib/vendors.ts";
 import { NetfilterHelper } from "../netlink/helper.ts";
+import type { RestartReason } from "../objects/device-root.ts";
 import { Spin } from "../spin/spin.ts";
 import { VERSION } from "../version.ts";
 import { captureControl } from "./capture-control.ts";
 import { makeEnforcer } from "./enforcer.ts";
 import { findPart } from "./files.ts";
+import { forgetState } from "./forget.ts";
 import { identityOf } from "./identity.ts";
 import { northbound } from "./northbound.ts";
+import { powerOf, takeRestart } from "./power.ts";
 import { lockState } from "./state-lock.ts";
 import { writeStatus } from "./status.ts";
 
@@ -57,14 +60,16 @@ export class Gateway {
     const release = lockState(directory);
     try {
       const store = openStore(directory, log.child("store"));
-      await this.#runWith(store, signal);
+      const restart = takeRestart(store);
+      if (restart?.forget) forgetState(directory, "home");
+      await this.#runWith(store, restart, signal);
       await store.flush();
     } finally {
       release();
     }
   }
 
-  async #runWith(store: Store, signal: AbortSignal): Promise<void> {
+  async #runWith(store: Store, restart: RestartReason | undefined, signal: AbortSignal): Promise<void> {
     const { log, benchRows } = this.#options;
     const config = this.#config;
     const identity = identityOf(config, VERSION, store);
@@ -94,6 +99,8 @@ export class Gateway {
       config,
       identity,
       store,
+      power: powerOf(config.agent, store, log),
+      restart,
       version: VERSION,
       clock: systemClock,
       log,

@@ -8,7 +8,8 @@ import { Persistence } from "../model/persistence.ts";
 import { Tree } from "../model/tree.ts";
 import { benchObjects } from "../objects/bench.ts";
 import { controllerTrustObjects } from "../objects/controller-trust.ts";
-import { deviceInfo, deviceRoot } from "../objects/device-info.ts";
+import { deviceInfo, deviceStatus } from "../objects/device-info.ts";
+import { deviceRoot, type Power, type RestartReason } from "../objects/device-root.ts";
 import type { CaptureControl, SpinParts } from "../objects/home.ts";
 import { localAgentObjects } from "../objects/local-agent.ts";
 import { mqttObjects } from "../objects/mqtt.ts";
@@ -40,6 +41,10 @@ export interface NorthboundOptions {
   readonly version: string;
   readonly clock: Clock;
   readonly log: Log;
+  /** How the host restarts, where it lets us. */
+  readonly power?: Power;
+  /** Why this start came, where a command was the reason. */
+  readonly restart?: RestartReason | undefined;
   /** Rows of the synthetic model; absent: without it. */
   readonly benchRows?: number;
 }
@@ -53,6 +58,8 @@ export interface Northbound {
 
 /** The version that ran last, and whether the model was seeded. */
 const SEEDED = "seeded";
+/** Asynchronous commands that go on after a restart. */
+const REQUESTS = "model-requests";
 /** Kept while rules are lost and the kernel still obeys them; `spin-usp reset` forgets it, as all that begins so. */
 const RULES_HELD = "model-rules-held";
 /** Of the documents that the first start makes: what is lost with each. */
@@ -69,7 +76,10 @@ export function northbound(options: NorthboundOptions): Northbound {
   const mtpStates = new MtpStates();
   const mqttStates = new MqttStates();
   const webSocketStates = new WebSocketStates();
-  const requests = new Requests();
+  const requests = new Requests({
+    load: () => store.load(REQUESTS),
+    save: (document) => persistence.include(store.save(REQUESTS, document)),
+  });
   const privacy = { level: config.agent.privacy_level, ceiling: config.agent.privacy_ceiling };
   const spin: SpinParts = {
     home,
@@ -81,7 +91,8 @@ export function northbound(options: NorthboundOptions): Northbound {
     privacy,
   };
   const implementations: Implementation[] = [
-    deviceRoot(),
+    deviceRoot({ clock, power: options.power ?? {} }),
+    ...deviceStatus(),
     deviceInfo(identity, persistence),
     ...localAgentObjects({
       endpointId: identity.endpointId,
@@ -91,6 +102,7 @@ export function northbound(options: NorthboundOptions): Northbound {
       mtpStates,
       requests,
       clock,
+      sendOnBoardRequest: (controller) => agent.sendOnBoardRequest(controller),
     }),
     ...controllerTrustObjects(persistence),
     ...mqttObjects({ persistence, states: mqttStates, reconnect: (client) => reconnect(client) }),
@@ -143,7 +155,11 @@ export function northbound(options: NorthboundOptions): Northbound {
       maxRecordBytes: 1 << 20,
       log: log.child("mtp"),
     }),
-    boot: { cause: "LocalReboot", firmwareUpdated: before !== undefined && before.version !== version },
+    boot: {
+      // Before the first start there was nothing, as after a reset.
+      ...(options.restart ?? { cause: before === undefined ? "LocalFactoryReset" : "LocalReboot" }),
+      firmwareUpdated: before !== undefined && before.version !== version,
+    },
     policy: spinPolicy(() => tree),
     saved: () => persistence.saved(),
     device: () => identity,

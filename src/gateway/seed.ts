@@ -77,6 +77,7 @@ function seedController(
     Enable: `${controller.enable}`,
     AssignedRole: role,
     PeriodicNotifInterval: `${controller.periodic_interval}`,
+    OnBoardingComplete: `${!controller.onboarding}`,
   });
   let order = 0;
   for (const [{ protocol, route }, rows] of mtps) {

@@ -103,6 +103,8 @@ export interface CommandCall {
   /** Instance path of the object it runs on. */
   readonly objectPath: string;
   readonly commandKey: string;
+  /** Milliseconds since 1970: when it was asked for, perhaps before a restart. */
+  readonly startedAt: number;
   /** Aborted by Request.Cancel() and when the agent stops; only asynchronous commands need look. */
   readonly signal: AbortSignal;
 }

@@ -7,6 +7,7 @@ import {
   Mtp,
   Request,
   Subscription,
+  Threshold,
 } from "../../datamodel/local-agent.ts";
 import type { Clock } from "../lib/clock.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
@@ -19,6 +20,7 @@ import type { MtpStates } from "../usp/mtp.ts";
 import type { Protocol } from "../usp/policy.ts";
 import type { Requests } from "../usp/requests.ts";
 import { subscriptionRows } from "../usp/subscription-rows.ts";
+import { thresholdRows } from "../usp/threshold-rows.ts";
 
 export interface AgentParts {
   readonly endpointId: string;
@@ -29,6 +31,8 @@ export interface AgentParts {
   readonly mtpStates: MtpStates;
   readonly requests: Requests;
   readonly clock: Clock;
+  /** Of a Controller row, by instance path without final dot. */
+  readonly sendOnBoardRequest: (controller: string) => void;
 }
 
 export function localAgentObjects(parts: AgentParts): Implementation[] {
@@ -37,6 +41,7 @@ export function localAgentObjects(parts: AgentParts): Implementation[] {
     ...mtpObjects(parts),
     ...controllerObjects(parts),
     subscription(parts),
+    table(Threshold, { persistence: parts.persistence, ...thresholdRows }),
     bind(Request, parts.requests.binding()),
   ];
 }
@@ -50,6 +55,8 @@ function localAgent({ endpointId, version, persistence, protocols }: AgentParts)
       SoftwareVersion: () => version,
       UpTime: () => Math.floor((performance.now() - started) / 1000),
       SupportedProtocols: () => protocols,
+      SupportedNumberOfSubscriptions: () => Subscription.maxRows,
+      SupportedThresholdOperator: () => ["Rise", "Fall", "Cross", "Eq", "NotEq"] as const,
     },
   });
 }
@@ -66,7 +73,7 @@ function mtpObjects({ persistence, mtpStates }: AgentParts): Implementation[] {
   ];
 }
 
-function controllerObjects({ persistence, endpointId }: AgentParts): Implementation[] {
+function controllerObjects({ persistence, endpointId, sendOnBoardRequest }: AgentParts): Implementation[] {
   return [
     table(Controller, {
       persistence,
@@ -76,6 +83,13 @@ function controllerObjects({ persistence, endpointId }: AgentParts): Implementat
         if (fault !== undefined) throw new UspError(UspErrorCode.InvalidValue, `EndpointID: ${fault}`, "EndpointID");
         if (values.EndpointID === endpointId)
           throw new UspError(UspErrorCode.InvalidValue, "EndpointID: that is the agent itself (R-ARC.2)", "EndpointID");
+      },
+      commands: {
+        "SendOnBoardRequest()": ({ instance, values }) => {
+          if (!values.Enable) throw new UspError(UspErrorCode.CommandFailed, "the controller is disabled");
+          sendOnBoardRequest(`Device.LocalAgent.Controller.${instance}`);
+          return {};
+        },
       },
     }),
     table(ControllerMtp, { persistence }),

@@ -7,19 +7,23 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ModelChange } from "../model/changes.ts";
 import { Connection } from "./connection.ts";
 import { CONTROLLER_TABLE, Controllers, TRUST } from "./controllers.ts";
+import type { DispatchContext } from "./dispatch.ts";
 import { get } from "./handlers/get.ts";
 import { PROTOCOL_VERSIONS } from "./handlers/get-supported-protocol.ts";
+import { resume } from "./handlers/operate.ts";
 import { Inlet } from "./inlet.ts";
 import type { Connected, MtpConnector } from "./mtp.ts";
 import { MtpManager } from "./mtp-manager.ts";
 import { parameterMap } from "./notification.ts";
 import { DEFAULT_AGENT_LIMITS, type AgentLimits, type AgentOptions } from "./options.ts";
+import { OnBoarding } from "./onboarding.ts";
 import { Outlet } from "./outlet.ts";
 import { PathCache } from "./path-cache.ts";
 import { Periodic } from "./periodic.ts";
 import { Permissions } from "./permissions.ts";
 import { NO_POLICY } from "./policy.ts";
 import { Subscriptions } from "./subscriptions.ts";
+import { Thresholds } from "./thresholds.ts";
 import type { View } from "./view.ts";
 
 /** How long answers and notifications have to leave when the agent stops. */
@@ -49,9 +53,12 @@ export class Agent {
   readonly #outlet: Outlet;
   readonly #inlet: Inlet;
   readonly #subscriptions: Subscriptions;
+  readonly #thresholds: Thresholds;
+  readonly #onBoarding: OnBoarding;
   readonly #periodic: Periodic;
   readonly #manager: MtpManager;
   readonly #limits: AgentLimits;
+  readonly #context: Omit<DispatchContext, "view" | "responseBytes">;
   readonly #paths = new PathCache();
   /** Ends commands when the agent stops. */
   readonly #stopping = new AbortController();
@@ -80,9 +87,30 @@ export class Agent {
       random,
       capacity: limits.queuedNotifications,
     });
+    this.#thresholds = new Thresholds({
+      tree,
+      view: (path) => this.#subscriptions.viewOf(path),
+      tell: (change, args) => this.#subscriptions.tell(change, args),
+    });
+    this.#onBoarding = new OnBoarding({
+      controllers: this.#controllers,
+      ask: ({ path }, answered) => this.sendOnBoardRequest(path, answered),
+      end: (controller) => this.#subscriptions.endOnBoard(controller),
+    });
     this.#periodic = new Periodic(this.#controllers, clock, ({ path }) =>
       tree.changes.emit({ kind: "event", path: "Device.LocalAgent.", name: "Periodic!", args: {}, recipient: path }),
     );
+    this.#context = {
+      tree,
+      paths: this.#paths,
+      absentDeleteFails: limits.absentDeleteFails,
+      requests: options.requests,
+      log,
+      clock,
+      signal: this.#stopping.signal,
+      dataModelUri: options.dataModelUri ?? (() => TR181),
+      saved: options.saved ?? (() => SAVED),
+    };
     this.#inlet = new Inlet({
       endpointId,
       log,
@@ -92,16 +120,7 @@ export class Agent {
       refresh: () => this.#refresh(),
       answered: (controller, msgId) => this.#subscriptions.answered(controller, msgId),
       resume: (controller) => this.#subscriptions.resume(controller),
-      context: {
-        tree,
-        paths: this.#paths,
-        absentDeleteFails: limits.absentDeleteFails,
-        requests: options.requests,
-        log,
-        signal: this.#stopping.signal,
-        dataModelUri: options.dataModelUri ?? (() => TR181),
-        saved: options.saved ?? (() => SAVED),
-      },
+      context: this.#context,
     });
     this.#manager = new MtpManager({
       tree,
@@ -127,8 +146,11 @@ export class Agent {
     try {
       this.#controllers.reload();
       this.#subscriptions.start();
+      this.#thresholds.start();
       this.#tellBoot();
+      this.#onBoarding.update();
       this.#periodic.update();
+      this.#resumeRequests();
       log.info(`${endpointId} serves ${[...this.#controllers.all()].length} controllers`);
       const managed = this.#manager.run(this.#links.signal);
       await Promise.race([managed, aborted(signal)]);
@@ -256,6 +278,17 @@ export class Agent {
     return values;
   }
 
+  /** What was under way before the restart and survives it. */
+  #resumeRequests(): void {
+    const { requests } = this.#options;
+    for (const row of requests.kept()) {
+      const controller = this.#controllers.known(row.Originator);
+      const view = controller && this.#subscriptions.viewOf(controller.path);
+      if (!view) requests.remove(row);
+      else void resume(row, { ...this.#context, view, responseBytes: this.#limits.responseBytes });
+    }
+  }
+
   #requestChanged(change: "added" | "status" | "removed", instance: number): void {
     const { changes } = this.#options.tree;
     const supportedPath = "Device.LocalAgent.Request.{i}.";
@@ -275,6 +308,7 @@ export class Agent {
   /** Everything that happens to the model, as it happens. */
   #handle(change: ModelChange): void {
     this.#subscriptions.handle(change);
+    this.#thresholds.handle(change);
     this.#manager.handle(change);
     if (change.kind === "event" || change.kind === "operationComplete") return;
     const ofTrust = change.path.startsWith(TRUST);
@@ -294,6 +328,7 @@ export class Agent {
     this.#trustChanged = false;
     this.#controllers.reload();
     this.#subscriptions.controllersChanged();
+    this.#onBoarding.update();
     this.#periodic.update();
     for (const connection of this.#outlet.connections()) this.#greet(connection);
   }

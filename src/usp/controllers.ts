@@ -26,12 +26,16 @@ export interface Controller {
   readonly periodicIntervalMs: number;
   /** Milliseconds since 1970 of one Periodic! event; any phase if unknown. */
   readonly periodicPhase: number | undefined;
+  /** Whether it knows the agent: OnBoardRequests are sent to it until then. */
+  readonly isOnBoarded: boolean;
+  /** Milliseconds from an answered OnBoardRequest to the next; 0: none. */
+  readonly onBoardingRestartMs: number;
 }
 
 /** How a controller is reached: a row of its MTP table. */
 export interface Route {
   readonly protocol: Protocol;
-  /** Instance path of the agent's MTP row, without final dot; empty: any of that protocol. */
+  /** Instance path of the agent's MTP row, or of a STOMP connection, without final dot; empty: any of that protocol. */
   readonly agentMtp: string;
   /** MQTT topic or STOMP destination; empty where the connection is the address. */
   readonly to: string;
@@ -131,6 +135,8 @@ export class Controllers {
       },
       periodicIntervalMs: 1000 * numberOf(node, "PeriodicNotifInterval", 0),
       periodicPhase: phase !== undefined && phase > 0 ? phase : undefined,
+      isOnBoarded: value(node, "OnBoardingComplete") === true,
+      onBoardingRestartMs: 1000 * numberOf(node, "OnBoardingRestartTime", 0),
     };
   }
 
@@ -146,7 +152,7 @@ export class Controllers {
       const text = (name: string) => (part ? ((value(part, name) as string | undefined) ?? "") : "");
       return {
         protocol,
-        agentMtp: text("AgentMTPReference"),
+        agentMtp: text(protocol === "STOMP" ? "Reference" : "AgentMTPReference"),
         to: protocol === "STOMP" ? text("Destination") : text("Topic"),
         retainResponse: part !== undefined && value(part, "PublishRetainResponse") === true,
         retainNotify: part !== undefined && value(part, "PublishRetainNotify") === true,

@@ -14,6 +14,7 @@ interface SubscriptionValues {
   readonly NotifType: NotifyType;
   readonly ReferenceList: readonly string[];
   readonly Persistent: boolean;
+  readonly TriggerConfigSettings: readonly string[];
 }
 
 /** What a reference of each kind may end in. */
@@ -49,6 +50,7 @@ export function subscriptionRows(clock: Clock) {
         if (seen.has(reference)) throw refuse(`${reference} is named twice`);
         seen.add(reference);
       }
+      for (const setting of values.TriggerConfigSettings) parseSetting(setting);
     },
   };
 }
@@ -67,3 +69,36 @@ function checkReference(reference: string, type: NotifyType): void {
 }
 
 const refuse = (why: string) => new UspError(UspErrorCode.InvalidValue, `ReferenceList: ${why}`, "ReferenceList");
+
+/** One member of TriggerConfigSettings. @throws UspError 7012 where it is not `PATH=VALUE` with the path of a parameter */
+export function parseSetting(text: string): {
+  readonly objPath: string;
+  readonly param: string;
+  readonly value: string;
+} {
+  const refused = (why: string) =>
+    new UspError(UspErrorCode.InvalidValue, `TriggerConfigSettings: ${why}`, "TriggerConfigSettings");
+  const at = equalsSign(text);
+  if (at < 0) throw refused(`${text.slice(0, 64)} is not PATH=VALUE`);
+  const path = text.slice(0, at).trim();
+  try {
+    const { leaf, leafKind } = parsePath(path);
+    if (leafKind === "parameter" && leaf !== undefined)
+      return { objPath: path.slice(0, -leaf.length), param: leaf, value: text.slice(at + 1) };
+  } catch (error) {
+    if (!(error instanceof UspError)) throw error;
+    throw refused(error.message);
+  }
+  throw refused(`${path.slice(0, 64)} is not the path of a parameter`);
+}
+
+/** Where the path ends: outside brackets, where search expressions have theirs. */
+function equalsSign(text: string): number {
+  let bracketed = false;
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] === "[") bracketed = true;
+    else if (text[i] === "]") bracketed = false;
+    else if (text[i] === "=" && !bracketed) return i;
+  }
+  return -1;
+}

@@ -21,6 +21,10 @@ export interface Subscription {
   readonly expirationMs: number;
   /** Milliseconds since 1970 when the row itself ends; Infinity: never. */
   readonly endsAt: number;
+  /** Whether it sets, and whether it tells. */
+  readonly action: "Notify" | "Config" | "NotifyAndConfig";
+  /** What it sets: members of TriggerConfigSettings. */
+  readonly settings: readonly string[];
   /** For deletions that a search expression selects: rows it named when they were last looked at. */
   readonly members: Set<string>;
 }
@@ -39,6 +43,8 @@ export function readSubscription(tree: Tree, node: InstanceNode, viewer: Viewer)
     retry: value("NotifRetry") === true,
     expirationMs: expirationS === 0 ? Infinity : expirationS * 1000,
     endsAt: endOf(node),
+    action: value("TriggerAction") as Subscription["action"],
+    settings: value("TriggerConfigSettings") as readonly string[],
     members: new Set(),
   };
 }

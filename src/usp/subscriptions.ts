@@ -13,6 +13,7 @@ import * as notification from "./notification.ts";
 import { Outbox, type Notification, type OutboxCounters, type Postman } from "./outbox.ts";
 import { readSubscription, endOf, SUBSCRIPTION_TABLE, type Subscription } from "./subscription.ts";
 import { SubscriptionIndex } from "./subscription-index.ts";
+import { Triggers } from "./trigger.ts";
 import type { View } from "./view.ts";
 
 export interface SubscriptionParts {
@@ -33,6 +34,7 @@ export class Subscriptions {
   readonly counters: OutboxCounters = { sent: 0, coalesced: 0, dropped: 0, expired: 0 };
   readonly #parts: SubscriptionParts;
   readonly #index: SubscriptionIndex;
+  readonly #triggers: Triggers;
   readonly #outboxes = new Map<string, Outbox>();
   #serial = 0;
   #endTimer: NodeJS.Timeout | undefined;
@@ -41,6 +43,7 @@ export class Subscriptions {
   constructor(parts: SubscriptionParts) {
     this.#parts = parts;
     this.#index = new SubscriptionIndex(parts.tree);
+    this.#triggers = new Triggers({ ...parts, view: ({ recipient }) => this.viewOf(recipient) });
   }
 
   /** Reads the rows that are there. Rows whose time ended while the agent was off go now. */
@@ -54,6 +57,7 @@ export class Subscriptions {
   stop(): void {
     clearTimeout(this.#endTimer);
     clearTimeout(this.#membersTimer);
+    this.#triggers.stop();
     for (const outbox of this.#outboxes.values()) outbox.close();
     this.#outboxes.clear();
   }
@@ -108,6 +112,11 @@ export class Subscriptions {
       build: () => ({ $case: "onBoardReq", value }),
       answered,
     });
+  }
+
+  /** Nobody waits for an OnBoardRequest to be answered any more. */
+  endOnBoard(controller: Controller): void {
+    this.#outboxes.get(controller.path)?.drop("");
   }
 
   answered(controller: Controller, msgId: string): void {
@@ -177,6 +186,8 @@ export class Subscriptions {
     const { controllers, clock } = this.#parts;
     const controller = controllers.at(subscription.recipient);
     if (!controller?.enabled || subscription.endsAt <= clock.now()) return;
+    if (subscription.action !== "Notify") this.#triggers.pull({ subscription, build });
+    if (subscription.action === "Config") return;
     this.#outbox(controller).push({
       key,
       subscription: subscription.path,
@@ -217,6 +228,7 @@ export class Subscriptions {
   /** What it had to say before it ended is said, but not repeated. */
   #unload(path: string): void {
     const gone = this.#index.remove(path);
+    this.#triggers.drop(path);
     const outbox = gone && this.#outboxes.get(gone.recipient);
     outbox?.flush();
     outbox?.drop(path);
@@ -225,15 +237,18 @@ export class Subscriptions {
   /** Search expressions see what the recipient sees: a secured value never selects (R-SEC, design "Secured"). */
   #viewerOf(node: InstanceNode): Viewer {
     const recipient = node.object.params.get("Recipient")?.read(node.row) as string;
-    const { controllers, postman } = this.#parts;
-    const view = (): View | undefined => {
-      const controller = controllers.at(recipient);
-      return controller && controllers.view(controller, postman.door(controller) ?? NO_DOOR);
-    };
+    const view = () => this.viewOf(recipient);
     return {
       canSearch: (at, param) => view()?.canSearch(at, param) ?? false,
       canSeeRows: (table) => view()?.canSeeRows(table) ?? false,
     };
+  }
+
+  /** How a controller, by its row's path, sees the model now; `undefined` if it is gone or disabled. */
+  viewOf(path: string): View | undefined {
+    const { controllers, postman } = this.#parts;
+    const controller = controllers.at(path);
+    return controller?.enabled ? controllers.view(controller, postman.door(controller) ?? NO_DOOR) : undefined;
   }
 
   /** A deletion comes when the row's values are gone: which rows an expression names has to be known before. */
@@ -286,7 +301,7 @@ export class Subscriptions {
   }
 }
 
-/** For searches while no link is up: the least that any door shows. */
+/** For searches, settings and thresholds while no link is up: the least that any door shows. */
 const NO_DOOR = { protocol: "MQTT", local: false } as const;
 
 const needsMembers = ({ references }: Subscription) => references.some(({ hasExpression }) => hasExpression);

@@ -85,7 +85,7 @@ describe("Delete", () => {
   });
 
   it("answers 7024 for rows that can't be deleted", async () => {
-    world.requests.add("self::admin", "Device.House.Wait()", "k");
+    world.requests.add("self::admin", "Device.House.Wait()", "k", { startedAt: 0 });
     expect((await world.admin.error(deletion(["Device.LocalAgent.Request.1."]))).errCode).toBe(7024);
   });
 

@@ -1,7 +1,6 @@
 /** An agent with a small model, and controllers that talk to it over links in this process: real Records, no network. */
 import { argument, command, counter, event, object, readOnly, readWrite, writeOnce } from "../../datamodel/schema.ts";
 import * as trust from "../../datamodel/controller-trust.ts";
-import * as device from "../../datamodel/device.ts";
 import * as localAgent from "../../datamodel/local-agent.ts";
 import * as mqtt from "../../datamodel/mqtt.ts";
 import { alias, boolean, list, reference, statsCounter64, string, unsignedInt } from "../../datamodel/values.ts";
@@ -16,6 +15,7 @@ import { Persistence } from "../../src/model/persistence.ts";
 import { table } from "../../src/model/table.ts";
 import { Transaction, type ParamSetting } from "../../src/model/transaction.ts";
 import { Tree, type InstanceNode } from "../../src/model/tree.ts";
+import { deviceRoot } from "../../src/objects/device-root.ts";
 import { Agent } from "../../src/usp/agent.ts";
 import {
   decodeMsg,
@@ -36,6 +36,7 @@ import { MtpStates, type Connected, type MtpFactory } from "../../src/usp/mtp.ts
 import type { AgentOptions } from "../../src/usp/options.ts";
 import { Requests } from "../../src/usp/requests.ts";
 import { subscriptionRows } from "../../src/usp/subscription-rows.ts";
+import { thresholdRows } from "../../src/usp/threshold-rows.ts";
 
 export const AGENT_ID = "os::0005CA-agent";
 
@@ -125,33 +126,35 @@ export interface BuiltModel {
 
 export function buildModel(store: Store = memoryStore(), extra: readonly Implementation[] = []): BuiltModel {
   const persistence = new Persistence(store);
-  const requests = new Requests();
+  const requests = new Requests({
+    load: () => store.load("requests"),
+    save: (kept) => void store.save("requests", kept),
+  });
   const mtpStates = new MtpStates();
   const house = { size: 42 };
   const cats = new Map<number, { mood: string }>();
   const opened = new Map<number, number>();
   const tree = new Tree([
-    bind(device.Device, { get: { RootDataModelVersion: () => "2.19" } }),
-    bind(localAgent.LocalAgent, {
-      get: {
+    deviceRoot({ clock: systemClock, power: {} }),
+    table(localAgent.LocalAgent, {
+      computed: {
         EndpointID: () => AGENT_ID,
         SoftwareVersion: () => "1",
         UpTime: () => 0,
         SupportedProtocols: () => ["MQTT" as const],
-        AdvertisedDeviceSubtypes: () => [],
       },
-      set: { AdvertisedDeviceSubtypes: () => () => undefined },
     }),
     table(localAgent.Mtp, {
       persistence,
       computed: { Status: ({ instance }) => mtpStates.of(`Device.LocalAgent.MTP.${instance}`).status },
     }),
     table(mqtt.MtpMqtt, { persistence }),
-    table(localAgent.Controller, { persistence }),
+    table(localAgent.Controller, { persistence, commands: { "SendOnBoardRequest()": () => ({}) } }),
     table(localAgent.ControllerMtp, { persistence }),
     table(mqtt.ControllerMtpMqtt, { persistence }),
     table(localAgent.BootParameter, { persistence }),
     table(localAgent.Subscription, { persistence, ...subscriptionRows(systemClock) }),
+    table(localAgent.Threshold, { persistence, ...thresholdRows }),
     bind(localAgent.Request, requests.binding()),
     table(trust.ControllerTrust, { persistence }),
     table(trust.Role, { persistence }),
@@ -265,6 +268,7 @@ export function addController(
     EndpointID: endpointId,
     Enable: "true",
     AssignedRole: role,
+    OnBoardingComplete: "true",
     ...values,
   });
   const mtp = addRow(tree, `${row.path}MTP.`, { Enable: "true", Protocol: "MQTT" });

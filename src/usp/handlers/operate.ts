@@ -3,10 +3,11 @@
  * (R-OPR.1). Asynchronous commands start when the answer is on its way, so that it comes before their OperationComplete.
  */
 import type { Operate, OperateResp_OperationResult } from "../../../proto/generated/usp-msg.ts";
+import type { Clock } from "../../lib/clock.ts";
 import { describe, type Log } from "../../lib/log.ts";
 import { UspError, UspErrorCode } from "../../lib/usp-error.ts";
 import { parseInput, printOutputs } from "../../model/command.ts";
-import type { CommandOutputs } from "../../model/implementation.ts";
+import type { CommandCall, CommandOutputs } from "../../model/implementation.ts";
 import type { InstanceNode, SupportedCommand } from "../../model/tree.ts";
 import type { ResponseType } from "../codec.ts";
 import type { RequestRow, Requests } from "../requests.ts";
@@ -16,6 +17,7 @@ import { absent, invalidPath, resolveFor, type HandlerContext } from "./handler.
 export interface OperateContext extends HandlerContext {
   readonly requests: Requests;
   readonly log: Log;
+  readonly clock: Clock;
   /** Aborted when the agent stops. */
   readonly signal: AbortSignal;
 }
@@ -53,12 +55,15 @@ async function operateOn(
     const args = parseInput(command.schema, request.inputArgs);
     if (command.schema.mode === "async") {
       const { endpointId } = context.view.caller;
-      const row = context.requests.add(endpointId, executedCommand, request.commandKey);
+      const startedAt = context.clock.now();
+      const kept = command.schema.survives ? { kept: Object.fromEntries(request.inputArgs) } : {};
+      const row = context.requests.add(endpointId, executedCommand, request.commandKey, { startedAt, ...kept });
       starts.push(() => runToCompletion(node, command, args, row, context));
       const value = `Device.LocalAgent.Request.${row.instance}.`;
       return { executedCommand, operationResp: { $case: "reqObjPath", value } };
     }
-    const outputs = await run(node, command, args, request.commandKey, context, context.signal);
+    const call = { commandKey: request.commandKey, startedAt: context.clock.now(), signal: context.signal };
+    const outputs = await run(node, command, args, call, context);
     const { policy, caller } = context.view;
     const outputArgs = printOutputs(command.schema, outputs, policy.securedVisible(node, undefined, caller));
     return { executedCommand, operationResp: { $case: "reqOutputArgs", value: { outputArgs } } };
@@ -74,6 +79,24 @@ function mayOperate(node: InstanceNode, { name }: SupportedCommand, { view }: Op
     throw new UspError(UspErrorCode.PermissionDenied, `${view.caller.endpointId} may not run ${node.path}${name}`);
   const refused = view.policy.mayOperate?.(node, name, view.caller);
   if (refused) throw refused;
+}
+
+/**
+ * Goes on with what was under way before a restart; ends when it has. What can't go on, since its object or its
+ * controller is gone, ends without a word.
+ */
+export async function resume(row: RequestRow, context: OperateContext): Promise<void> {
+  const path = context.paths.parse(row.Command);
+  const node = context.tree.at(row.Command.slice(0, -(path.leaf?.length ?? 0)));
+  const command = node?.object.commands.get(path.leaf ?? "");
+  if (!node || !command?.schema.survives) return context.requests.remove(row);
+  try {
+    const args = parseInput(command.schema, new Map(Object.entries(row.kept ?? {})));
+    await runToCompletion(node, command, args, row, context);
+  } catch (error) {
+    context.log.warn(`${row.Command} can't go on: ${describe(error)}`);
+    context.requests.remove(row);
+  }
 }
 
 /** Requested → Active → OperationComplete → the row goes (R-OPR.0). */
@@ -95,13 +118,15 @@ async function runToCompletion(
   try {
     signal.throwIfAborted();
     requests.status(row, "Active");
-    const running = run(node, command, args, row.CommandKey, context, signal);
+    const call = { commandKey: row.CommandKey, startedAt: row.startedAt, signal };
+    const running = run(node, command, args, call, context);
     const outputs = await Promise.race([running, abandoned(signal)]);
     signal.throwIfAborted();
     requests.status(row, "Success");
     const texts = Object.fromEntries(printOutputs(command.schema, outputs, true));
     tree.changes.emit({ ...done, outputs: texts });
   } catch (error) {
+    if (requests.suspends(row)) return;
     const reason: unknown = signal.aborted ? signal.reason : error;
     const { code, message } = failureOf(reason, row.Command, log);
     requests.status(row, code === UspErrorCode.CommandCanceled ? "Canceled" : "Error");
@@ -126,11 +151,10 @@ async function run(
   node: InstanceNode,
   command: SupportedCommand,
   args: Readonly<Record<string, unknown>>,
-  commandKey: string,
+  call: Pick<CommandCall, "commandKey" | "startedAt" | "signal">,
   { tree, view }: OperateContext,
-  signal: AbortSignal,
 ): Promise<CommandOutputs> {
-  return command.run(node.row, args, { tree, caller: view.caller, objectPath: node.path, commandKey, signal });
+  return command.run(node.row, args, { tree, caller: view.caller, objectPath: node.path, ...call });
 }
 
 function failureOf(error: unknown, command: string, log: Log): { code: number; message: string } {

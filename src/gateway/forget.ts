@@ -1,0 +1,23 @@
+/** What a reset makes the state directory forget. The agent that has it must not have read it yet, or must not run. */
+import { readdirSync, unlinkSync } from "node:fs";
+import { join } from "node:path";
+import { SAVED_RULES } from "./enforcer.ts";
+
+/** `model`: what controllers changed. `home`: also the devices with their counters. `all`: also the derived identity. */
+export type Forgotten = "model" | "home" | "all";
+
+const KEPT: Readonly<Record<Forgotten, (document: string) => boolean>> = {
+  model: (document) => !/^model-|^seeded$/.test(document),
+  // Why the agent starts is told before it is forgotten.
+  home: (document) => document === "identity" || document === "restart",
+  all: () => false,
+};
+
+/** @returns the number of documents. @throws the system's error */
+export function forgetState(directory: string, what: Forgotten): number {
+  const files = readdirSync(directory).filter(
+    (file) => file === SAVED_RULES || (file.endsWith(".json") && !KEPT[what](file.slice(0, -".json".length))),
+  );
+  for (const file of files) unlinkSync(join(directory, file));
+  return files.length;
+}
