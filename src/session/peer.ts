@@ -1,0 +1,584 @@
+/**
+ * All sessions with one peer, one after the other (R-E2E.5): opens them, follows the peer into its own, starts anew when one
+ * fails, expires or runs out of numbers, and hands Messages through whatever session there is. Clock, chance and the way
+ * out come from outside; who owns it calls `tick` at `nextDue`.
+ */
+import { createHash } from "node:crypto";
+import type { Envelope, UspRecord } from "../../proto/codec.ts";
+import type { Record_PayloadSecurity, SessionContextRecord } from "../../proto/generated/usp-record.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Budget } from "./budget.ts";
+import { SessionContext, type ContextLimits } from "./context.ts";
+import type { Trust } from "./identity.ts";
+import { MAC_BYTES, macHolds, macOf, signatureFault, type Signer } from "./integrity.ts";
+import { SecureChannel, type TlsVersions } from "./secure.ts";
+import { EMPTY_CARGO, MIN_ROOM, Reassembler, segment, type Cargo } from "./segmentation.ts";
+
+export interface PeerSettings {
+  /** Greatest Record of a session; Infinity: no bound. */
+  readonly maxRecordBytes: number;
+  /** How often one Record is sent again. */
+  readonly maxRepeats: number;
+  /** Without activity; Infinity: never. */
+  readonly expiryMs: number;
+  /** Whether sessions that we open secure their payloads. */
+  readonly isSecure: boolean;
+  /** Milliseconds before the n-th attempt; `random` is in [0, 1). */
+  readonly retryMs: (attempt: number, random: number) => number;
+}
+
+export interface PeerLimits extends ContextLimits {
+  /** Of one payload that comes. */
+  readonly payloadBytes: number;
+  /** Of Messages that wait for a session. */
+  readonly queuedBytes: number;
+}
+
+export interface PeerParts {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly settings: () => PeerSettings;
+  readonly limits: PeerLimits;
+  readonly budget: Budget;
+  readonly envelope: () => Envelope;
+  /** Where both open a session at one moment, one gives way: the agent. */
+  readonly givesWay: boolean;
+  readonly trust?: Trust;
+  readonly signer?: Signer;
+  /** Of payload security; default: 1.2 or newer. */
+  readonly tls?: TlsVersions;
+  /** Sends a Record; resolves when the MTP took it. */
+  readonly emit: (record: UspRecord) => Promise<void>;
+  readonly deliver: (message: Uint8Array) => void;
+  /** Status, count or due time may be others. */
+  readonly changed: () => void;
+  /** For an operator. */
+  readonly note: (text: string) => void;
+}
+
+export type PeerStatus = "Up" | "Negotiating" | "Down";
+
+/** What became of a Record, where that needs something from above. */
+export type Verdict = "taken" | "ignored" | "noSecurity";
+
+/** From ClientHello to Finished, over a slow broker. */
+const HANDSHAKE_MS = 30_000;
+/** Between two segments of one payload. */
+const SEGMENT_MS = 60_000;
+/**
+ * What is missing is asked for in the second retry window and later: what is late comes by itself, and each request costs
+ * a number that the peer may not expect.
+ */
+const FIRST_REQUEST = 2;
+/** Requests for one Record before the session is given up. */
+const REQUESTS = 4;
+/** How long the one who does not give way ignores a session opened against its own. */
+const GLARE_MS = 3_000;
+/** Sessions that were: what is left of them on the way is known, for a while. */
+const RETIRED = 8;
+const RETIRED_MS = 300_000;
+/** Messages kept for that case. */
+const UNCONFIRMED = 16;
+/** How long Records of an older session may be on the way before they mean something, and how often they do. */
+const RECALL_MS = 1_000;
+/** Sessions that a peer opens in such a time; a handshake costs milliseconds of one core. */
+const OPENINGS = 10;
+const OPENINGS_MS = 10_000;
+/** MAC, and what the numbers and tags of a session Record take at most. */
+const FIELDS_BYTES = 160;
+
+interface Waiting {
+  readonly message: Uint8Array;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface Session {
+  readonly context: SessionContext;
+  readonly channel: SecureChannel | undefined;
+  readonly security: Record_PayloadSecurity;
+  readonly isOurs: boolean;
+  readonly openedAt: number;
+  /** Of the peer's first Record. */
+  digest: string;
+  isUp: boolean;
+  recalledAt: number;
+}
+
+interface Retired {
+  readonly id: bigint;
+  readonly digest: string;
+  readonly isOurs: boolean;
+  readonly expected: bigint;
+  readonly at: number;
+}
+
+export class PeerSession {
+  readonly #parts: PeerParts;
+  readonly #reassembler: Reassembler;
+  #session: Session | undefined;
+  #retired: Retired[] = [];
+  #openings: number[] = [];
+  readonly #queue: Waiting[] = [];
+  #queuedBytes = 0;
+  /** Sent in a session that we opened and the peer has not answered in: they go again in the next one. */
+  #unconfirmed: Uint8Array[] = [];
+  #sending = Promise.resolve();
+  #retries = 0;
+  #retryAt: number | undefined;
+  #failedAt = 0;
+  #activeAt = 0;
+  #segmentAt = 0;
+  #gap: { dueAt: number; requests: number } | undefined;
+  /** There was a session, and the peer did not leave it: the next Message opens one (R-E2E.7). */
+  #isInUse = false;
+  #security: Record_PayloadSecurity | undefined;
+
+  constructor(parts: PeerParts) {
+    this.#parts = parts;
+    this.#reassembler = new Reassembler(parts.limits.payloadBytes, parts.budget);
+  }
+
+  get status(): PeerStatus {
+    if (this.#session) return this.#session.isUp ? "Up" : "Negotiating";
+    return this.#retryAt === undefined ? "Down" : "Negotiating";
+  }
+
+  get retryCount(): number {
+    return this.#retries;
+  }
+
+  get isInUse(): boolean {
+    return this.#isInUse;
+  }
+
+  get sessionId(): bigint | undefined {
+    return this.#session?.context.id;
+  }
+
+  /** Of the payloads; `undefined` in plain text. */
+  get cipher(): string | undefined {
+    return this.#session?.channel?.cipher;
+  }
+
+  get keptBytes(): number {
+    return (this.#session?.context.keptBytes ?? 0) + this.#reassembler.bytes + this.#queuedBytes;
+  }
+
+  /** Sends a Message. Resolves when the MTP took it, rejects when it will never leave. */
+  send(message: Uint8Array): Promise<void> {
+    this.#expire();
+    if (this.#session?.context.isExhausted) this.#end();
+    const sent = new Promise<void>((resolve, reject) => this.#enqueue({ message, resolve, reject }));
+    if (this.#session) this.#drain();
+    else if (this.#retryAt === undefined) this.#open();
+    return sent;
+  }
+
+  /** Opens a session where there is none: an empty Record, or a handshake. */
+  open(): void {
+    this.#expire();
+    if (!this.#session && this.#retryAt === undefined) this.#open();
+  }
+
+  /** @param isProtected Whether the MTP protects the Record (R-E2E.28). */
+  take(record: UspRecord, value: SessionContextRecord, isProtected: boolean): Verdict {
+    this.#expire();
+    const now = this.#parts.clock.monotonic();
+    const fault = this.#integrityFault(record, value, isProtected);
+    if (fault !== undefined) {
+      // R-E2E.23
+      if (this.#session) this.#fail(fault);
+      return "ignored";
+    }
+    if (value.sessionId <= 1n) {
+      if (this.#session) this.#fail(`session id ${value.sessionId} is none (R-E2E.24)`);
+      return "ignored";
+    }
+    if (value.sessionId !== this.#session?.context.id) {
+      if (this.#isStale(value)) return "ignored";
+      const mine = this.#session;
+      const isGlare = mine?.isOurs === true && !mine.isUp && now - mine.openedAt < GLARE_MS;
+      if (isGlare && !this.#parts.givesWay) return "ignored";
+      if (record.payloadSecurity !== 0 && !this.#parts.trust?.identity) return "noSecurity";
+      if (!this.#mayOpen(now)) return "ignored";
+      this.#adopt(value.sessionId, record.payloadSecurity, now);
+    }
+    this.#process(this.#session as Session, record, value);
+    return "taken";
+  }
+
+  /** R-MTP.7: the peer, or we, left; nothing of the session is kept, not even that there was one. */
+  drop(reason: string): void {
+    this.#end();
+    this.#retired = [];
+    this.#unconfirmed = [];
+    this.#retryAt = undefined;
+    this.#retries = 0;
+    this.#isInUse = false;
+    this.#rejectQueue(reason);
+    this.#parts.changed();
+  }
+
+  /** The peer speaks outside of sessions: what is not an answer goes the same way. */
+  setAside(): void {
+    this.#isInUse = false;
+  }
+
+  /** By the monotonic clock; Infinity: nothing is due. */
+  get nextDue(): number {
+    const session = this.#session;
+    const due = [this.#retryAt ?? Infinity, this.#gap?.dueAt ?? Infinity];
+    if (session) due.push(this.#activeAt + this.#parts.settings().expiryMs);
+    if (session?.channel && !session.isUp) due.push(session.openedAt + HANDSHAKE_MS);
+    if (this.#reassembler.isOpen) due.push(this.#segmentAt + SEGMENT_MS);
+    return Math.min(...due);
+  }
+
+  /** Does what is due. */
+  tick(): void {
+    const now = this.#parts.clock.monotonic();
+    this.#expire();
+    const session = this.#session;
+    if (session?.channel && !session.isUp && session.openedAt + HANDSHAKE_MS <= now)
+      this.#fail("the TLS handshake takes too long");
+    else if (this.#reassembler.isOpen && this.#segmentAt + SEGMENT_MS <= now)
+      this.#fail("the rest of a payload is missing");
+    else if (this.#gap && this.#gap.dueAt <= now) this.#request(this.#gap);
+    if (this.#retryAt !== undefined && this.#retryAt <= now) {
+      // R-E2E.11: until SessionExpiration, counted from when it failed first.
+      this.#retryAt = undefined;
+      if (now - this.#failedAt < this.#parts.settings().expiryMs) this.#open();
+      else this.#giveUp();
+    }
+  }
+
+  // Sessions: begin and end
+
+  #open(): void {
+    this.#retryAt = undefined;
+    const isSecure = this.#security === undefined ? this.#parts.settings().isSecure : this.#security !== 0;
+    if (isSecure && !this.#parts.trust?.identity) {
+      this.#rejectQueue("payload security is asked for, and there is no certificate of our own");
+      this.#parts.note("no session: payload security is asked for, and there is no certificate of our own");
+      return;
+    }
+    const session = this.#begin(this.#newId(), isSecure ? 1 : 0, true, this.#parts.clock.monotonic());
+    this.#requeueUnconfirmed();
+    if (session.channel) return this.#parts.changed();
+    if (this.#queue.length === 0) this.#emitCargo(session, EMPTY_CARGO).catch(ignore);
+    this.#drain();
+    this.#parts.changed();
+  }
+
+  #adopt(id: bigint, security: Record_PayloadSecurity, now: number): void {
+    // What went out a while ago in ours was had: the peer just has nothing to say to it.
+    if (this.#session && now - this.#session.openedAt >= GLARE_MS) this.#unconfirmed = [];
+    this.#end();
+    this.#retryAt = undefined;
+    this.#requeueUnconfirmed();
+    this.#security = security;
+    this.#begin(id, security, false, now);
+  }
+
+  #begin(id: bigint, security: Record_PayloadSecurity, isOurs: boolean, now: number): Session {
+    const { limits, budget } = this.#parts;
+    const context = new SessionContext(id, limits, budget);
+    // The channel speaks only after this turn, when the session is there.
+    const channel = security === 0 ? undefined : this.#channel(isOurs, () => session);
+    const session: Session = {
+      context,
+      channel,
+      security,
+      isOurs,
+      openedAt: now,
+      digest: "",
+      isUp: false,
+      recalledAt: now,
+    };
+    this.#session = session;
+    this.#isInUse = true;
+    this.#activeAt = now;
+    return session;
+  }
+
+  #channel(isClient: boolean, session: () => Session): SecureChannel {
+    const { trust, envelope, tls } = this.#parts;
+    if (!trust?.identity) throw new Error("a secure session needs an identity");
+    const isCurrent = () => this.#session === session();
+    return new SecureChannel({
+      identity: trust.identity,
+      isClient,
+      ...(tls ? { versions: tls } : {}),
+      check: (chain) => trust.check(chain, envelope().toId),
+      onFlight: (units, isHandshake) => {
+        if (isCurrent()) this.#emitUnits(session(), units, isHandshake).catch(ignore);
+      },
+      onSecure: () => {
+        if (!isCurrent()) return;
+        this.#succeed(session());
+        this.#drain();
+      },
+      onFailed: (reason) => {
+        if (isCurrent()) this.#fail(reason);
+      },
+    });
+  }
+
+  #end(): void {
+    const session = this.#session;
+    if (!session) return;
+    const { digest, isOurs } = session;
+    const { id, expected } = session.context;
+    const at = this.#parts.clock.monotonic();
+    this.#retired = [...this.#retired, { id, digest, isOurs, expected, at }].slice(-RETIRED);
+    this.#session = undefined;
+    this.#gap = undefined;
+    this.#reassembler.clear();
+    session.context.end();
+    session.channel?.close();
+  }
+
+  /** R-E2E.21: starts anew, at once after a session that worked, else in the retry windows (R-E2E.10). */
+  #fail(reason: string): void {
+    const session = this.#session;
+    if (!session) return;
+    this.#parts.note(`the session failed: ${reason}`);
+    this.#end();
+    if (session.isUp) return this.#open();
+    const now = this.#parts.clock.monotonic();
+    if (this.#retries++ === 0) this.#failedAt = now;
+    this.#retryAt = now + this.#parts.settings().retryMs(this.#retries, this.#parts.random());
+    this.#parts.changed();
+  }
+
+  #succeed(session: Session): void {
+    this.#unconfirmed = [];
+    if (session.isUp) return;
+    session.isUp = true;
+    this.#retries = 0; // R-E2E.12
+    this.#parts.changed();
+  }
+
+  #giveUp(): void {
+    this.#retries = 0;
+    this.#unconfirmed = [];
+    this.#rejectQueue("no session could be established");
+    this.#parts.changed();
+  }
+
+  #expire(): void {
+    if (!this.#session || this.#parts.clock.monotonic() - this.#activeAt < this.#parts.settings().expiryMs) return;
+    this.#end();
+    this.#unconfirmed = [];
+    this.#parts.changed();
+  }
+
+  /** Left on the way from a session that was. Its sender may not know of ours yet. */
+  #isStale({ sessionId, sequenceId, payload }: SessionContextRecord): boolean {
+    const now = this.#parts.clock.monotonic();
+    this.#retired = this.#retired.filter(({ at }) => now - at < RETIRED_MS);
+    const retired = this.#retired.find(({ id }) => id === sessionId);
+    if (!retired) return false;
+    if (sequenceId === 1n && !retired.isOurs && digestOf(payload) !== retired.digest) return false;
+    // What was had before is an echo; what was not says that the peer goes on there.
+    if (sequenceId >= retired.expected) this.#recall(now);
+    return true;
+  }
+
+  /** R-E2E.7, R-E2E.24: the peer goes on in a session that expired, failed or was left. */
+  #recall(now: number): void {
+    const session = this.#session;
+    if (!session) {
+      if (this.#retryAt === undefined) this.#open();
+      return;
+    }
+    if (now - session.recalledAt < RECALL_MS) return;
+    session.recalledAt = now;
+    if (!session.isOurs || session.isUp) return this.#fail("the peer goes on in an older one");
+    const [opening] = session.context.unacknowledged();
+    if (opening) this.#emit(session, opening, session.channel !== undefined).catch(ignore);
+  }
+
+  #mayOpen(now: number): boolean {
+    this.#openings = this.#openings.filter((at) => now - at < OPENINGS_MS);
+    if (this.#openings.length >= OPENINGS) return false;
+    this.#openings.push(now);
+    return true;
+  }
+
+  /** Greater than 1, and none that was used lately (R-E2E.3). Below 2^53: some peers keep numbers as doubles. */
+  #newId(): bigint {
+    const id = 2n + BigInt(Math.floor(this.#parts.random() * (2 ** 53 - 4)));
+    return this.#retired.some((retired) => retired.id === id) ? id + 1n : id;
+  }
+
+  // What comes
+
+  #process(session: Session, record: UspRecord, value: SessionContextRecord): void {
+    const { clock, settings } = this.#parts;
+    // R-E2E.19
+    if (record.payloadSecurity !== session.security) return this.#fail("payload_security is another than before");
+    this.#activeAt = clock.monotonic();
+    if (value.sequenceId === 1n && session.digest === "") session.digest = digestOf(value.payload);
+    const isUnchecked = session.channel !== undefined && !session.channel.keys && isMac(record);
+    const expected = session.context.expected;
+    const { cargos, again, fault } = session.context.take(value, settings().maxRepeats);
+    if (again) this.#emit(session, again, session.channel !== undefined && !session.isUp).catch(ignore);
+    if (!session.channel && (cargos.length > 0 || session.context.expected > expected)) this.#succeed(session);
+    for (const cargo of cargos) {
+      const reason = this.#read(session, cargo);
+      if (this.#session !== session) return;
+      if (reason !== undefined) return this.#fail(reason);
+    }
+    if (fault !== undefined) return this.#fail(fault);
+    if (isUnchecked && !this.#macHolds(session, record)) return this.#fail("the MAC does not hold");
+    this.#watchGap(session, session.context.expected > expected);
+    if (session.context.owesAcknowledgement) this.#emitCargo(session, EMPTY_CARGO).catch(ignore);
+    this.#drain();
+    this.#parts.changed();
+  }
+
+  /** Why the session is over. */
+  #read(session: Session, cargo: Cargo): string | undefined {
+    this.#segmentAt = this.#parts.clock.monotonic();
+    const { whole, fault } = this.#reassembler.add(cargo);
+    if (fault !== undefined || !whole) return fault;
+    const message = session.channel ? session.channel.receive(whole) : whole;
+    // TLS has records of its own, that carry no Message.
+    if (message.length > 0 && this.#session === session) this.#parts.deliver(message);
+    return undefined;
+  }
+
+  #watchGap({ context }: Session, hasMoved: boolean): void {
+    if (!context.hasGap) this.#gap = undefined;
+    else if (!this.#gap) this.#gap = { dueAt: this.#requestAt(0), requests: 0 };
+    // More is missing than what was asked for: it has waited long enough.
+    else if (hasMoved && this.#gap.requests > 0) this.#request((this.#gap = { dueAt: 0, requests: 0 }));
+  }
+
+  #request(gap: { dueAt: number; requests: number }): void {
+    const session = this.#session;
+    if (!session) return;
+    if (gap.requests >= REQUESTS) return this.#fail(`Record ${session.context.expected} does not come`);
+    gap.dueAt = this.#requestAt(++gap.requests);
+    this.#emitCargo(session, EMPTY_CARGO, session.context.expected).catch(ignore);
+  }
+
+  #requestAt(requests: number): number {
+    const { clock, settings, random } = this.#parts;
+    return clock.monotonic() + settings().retryMs(FIRST_REQUEST + requests, random());
+  }
+
+  #integrityFault(record: UspRecord, value: SessionContextRecord, isProtected: boolean): string | undefined {
+    const session = value.sessionId === this.#session?.context.id ? this.#session : undefined;
+    if (record.macSignature.length === 0)
+      return session?.channel?.keys && !isProtected && session.isUp ? "it has no mac_signature" : undefined;
+    if (isMac(record)) {
+      // Before the handshake ends nothing can tell; the Record that ends it is checked after it was read.
+      if (session?.channel && !session.channel.keys) return undefined;
+      if (session && this.#macHolds(session, record)) return undefined;
+    }
+    return signatureFault(record, this.#parts.trust ?? NO_TRUST, session?.channel?.peerCertificate);
+  }
+
+  #macHolds({ channel }: Session, record: UspRecord): boolean {
+    return channel?.keys === undefined || macHolds(record, channel.keys.theirs);
+  }
+
+  // What leaves
+
+  #enqueue(waiting: Waiting): void {
+    const { limits } = this.#parts;
+    if (this.#queuedBytes + waiting.message.length > limits.queuedBytes && this.#queue.length > 0)
+      return waiting.reject(new Error("too much waits for a session"));
+    this.#queuedBytes += waiting.message.length;
+    this.#queue.push(waiting);
+  }
+
+  #drain(): void {
+    const session = this.#session;
+    if (!session || (session.channel && !session.isUp)) return;
+    for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
+      const { message, resolve, reject } = next;
+      this.#queuedBytes -= message.length;
+      if (session.channel) this.#sendSecured(session, session.channel, next);
+      else {
+        if (!session.isUp && session.isOurs) this.#unconfirmed = [...this.#unconfirmed, message].slice(-UNCONFIRMED);
+        this.#emitUnits(session, [message], false).then(resolve, reject);
+      }
+    }
+  }
+
+  /** Encrypted one after the other, as TLS numbers its records too. */
+  #sendSecured(session: Session, channel: SecureChannel, waiting: Waiting): void {
+    this.#sending = this.#sending.then(async () => {
+      const units = this.#session === session ? await channel.send(waiting.message).catch(() => undefined) : undefined;
+      if (units && this.#session === session)
+        this.#emitUnits(session, units, false).then(waiting.resolve, waiting.reject);
+      else this.#goOn(waiting);
+    });
+  }
+
+  /** Its session ended before it left: it goes in the next one, if there is to be one. */
+  #goOn(waiting: Waiting): void {
+    if (!this.#session && this.#retryAt === undefined) return waiting.reject(new Error("the session ended"));
+    this.#enqueue(waiting);
+    this.#drain();
+  }
+
+  async #emitUnits(session: Session, units: readonly Uint8Array[], isHandshake: boolean): Promise<void> {
+    const { settings, signer, envelope } = this.#parts;
+    const { version, toId, fromId } = envelope();
+    const ids = 3 * (version.length + toId.length + fromId.length);
+    const room = settings().maxRecordBytes - FIELDS_BYTES - ids - (signer?.overhead ?? 0);
+    if (room < MIN_ROOM) throw new Error(`a Record of ${settings().maxRecordBytes} bytes has no room for a payload`);
+    const cargos = segment(units, room);
+    await Promise.all(cargos.map((cargo) => this.#emitCargo(session, cargo, 0n, isHandshake)));
+  }
+
+  #emitCargo(session: Session, cargo: Cargo, retransmitId = 0n, isHandshake = false): Promise<void> {
+    return this.#emit(session, session.context.number(cargo, retransmitId), isHandshake);
+  }
+
+  #emit(session: Session, value: SessionContextRecord, isHandshake: boolean): Promise<void> {
+    const { envelope, signer, emit, clock } = this.#parts;
+    this.#activeAt = clock.monotonic();
+    const record: UspRecord = {
+      ...envelope(),
+      payloadSecurity: session.security,
+      macSignature: NO_BYTES,
+      senderCert: NO_BYTES,
+      recordType: { $case: "sessionContext", value },
+    };
+    const keys = session.channel?.keys;
+    if (keys && !isHandshake) return emit({ ...record, macSignature: macOf(record, keys.mine) });
+    return emit(signer ? signer.sign(record) : record);
+  }
+
+  #requeueUnconfirmed(): void {
+    const again = this.#unconfirmed;
+    this.#unconfirmed = [];
+    this.#queue.unshift(...again.map((message) => ({ message, resolve: ignore, reject: ignore })));
+    for (const { length } of again) this.#queuedBytes += length;
+  }
+
+  #rejectQueue(reason: string): void {
+    this.#queuedBytes = 0;
+    for (const { reject } of this.#queue.splice(0)) reject(new Error(reason));
+  }
+}
+
+const NO_BYTES = new Uint8Array(0);
+const NO_TRUST: Pick<Trust, "check"> = { check: () => "no certificates are trusted here" };
+const ignore = () => undefined;
+
+function isMac({ macSignature, payloadSecurity }: UspRecord): boolean {
+  return payloadSecurity !== 0 && macSignature.length === MAC_BYTES;
+}
+
+function digestOf(payload: readonly Uint8Array[]): string {
+  const hash = createHash("sha256");
+  for (const each of payload) hash.update(each);
+  return hash.digest("base64");
+}
