@@ -9,10 +9,19 @@ import { writeVendors } from "./vendors.mjs";
 const LIMIT = 700_000;
 const GATEWAY = "dist/spin-usp.cjs";
 const TOOLS = { ctl: "dist/spin-usp-ctl.cjs", replay: "dist/spin-usp-replay.cjs" };
+/** Read by the gateway itself when the first WebSocket is to be opened. */
+const WEBSOCKET = { module: "src/mtp/websocket-ends.ts", file: "dist/spin-usp-websocket.cjs" };
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
-// mqtt.js can also speak through WebSockets and SOCKS proxies; we hand it our own sockets, so neither is carried.
+// mqtt.js can also speak through WebSockets and SOCKS proxies; we hand it our own sockets, so neither is carried for it.
 const EMPTY = ["ws", "socks", "worker-timers"];
+// `ws` for our own WebSockets does without compression, which we never ask for, its streams, and its events for browsers.
+const WS_STUBS = {
+  "permessage-deflate": 'module.exports = { extensionName: "permessage-deflate" };',
+  "event-target": "module.exports = { EventTarget: {} };",
+  extension: "module.exports = {};",
+  stream: "module.exports = {};",
+};
 const SMALL_CACHE = `
 class LRUCache extends Map {
   constructor({ max }) { super(); this.max = max; }
@@ -23,7 +32,15 @@ module.exports = { LRUCache };`;
 const leaveOut = {
   name: "leave-out",
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: new RegExp(`^(?:${EMPTY.join("|")})$`) }, ({ path }) => ({ path, namespace: "left-out" }));
+    onResolve({ filter: new RegExp(`^(?:${EMPTY.join("|")})$`) }, ({ path, importer }) =>
+      importer.includes("/node_modules/mqtt/") ? { path, namespace: "left-out" } : undefined,
+    );
+    onResolve(
+      { filter: /^\.\/(?:lib\/)?(?:permessage-deflate|event-target|extension|stream)(?:\.js)?$/ },
+      ({ path, importer }) =>
+        importer.includes("/node_modules/ws/") ? { path: basename(path, ".js"), namespace: "ws" } : undefined,
+    );
+    onLoad({ filter: /.*/, namespace: "ws" }, ({ path }) => ({ contents: WS_STUBS[path] }));
     onLoad({ filter: /.*/, namespace: "left-out" }, () => ({ contents: "module.exports = {};" }));
     // mqtt.js formats what nobody reads.
     onResolve({ filter: /^debug$/ }, ({ path }) => ({ path, namespace: "silent" }));
@@ -45,6 +62,10 @@ const toolsApart = {
         ? { path: `./${basename(TOOLS[basename(path, ".ts")])}`, external: true }
         : { errors: [{ text: "the gateway's bundle may not import an operator's tool" }] },
     );
+    onResolve({ filter: new RegExp(`/${basename(WEBSOCKET.module)}$`) }, () => ({
+      path: `./${basename(WEBSOCKET.file)}`,
+      external: true,
+    }));
   },
 };
 
@@ -56,7 +77,12 @@ const options = {
   platform: "node",
   format: "cjs",
   target: "node20",
-  define: { __SPIN_USP_VERSION__: JSON.stringify(version) },
+  define: {
+    __SPIN_USP_VERSION__: JSON.stringify(version),
+    // `ws` would take two native packages where they happen to be installed.
+    "process.env.WS_NO_BUFFER_UTIL": '"1"',
+    "process.env.WS_NO_UTF_8_VALIDATE": '"1"',
+  },
   // `import()` of a CommonJS file has Node search it for the names it exports: `require` it.
   supported: { "dynamic-import": false },
   metafile: true,
@@ -68,17 +94,18 @@ const { metafile } = await build({
   outfile: join(root, GATEWAY),
   plugins: [leaveOut, toolsApart],
 });
-for (const [name, file] of Object.entries(TOOLS))
+const apart = [...Object.entries(TOOLS).map(([name, file]) => ({ module: `src/cli/${name}.ts`, file })), WEBSOCKET];
+for (const { module, file } of apart)
   await build({
     ...options,
-    entryPoints: [join(root, `src/cli/${name}.ts`)],
+    entryPoints: [join(root, module)],
     outfile: join(root, file),
     plugins: [leaveOut],
   });
 
 const bytes = statSync(join(root, GATEWAY)).size;
 console.log(`${GATEWAY}: ${bytes} bytes of at most ${LIMIT}`);
-for (const file of Object.values(TOOLS)) console.log(`${file}: ${statSync(join(root, file)).size} bytes`);
+for (const { file } of apart) console.log(`${file}: ${statSync(join(root, file)).size} bytes`);
 console.log(`dist/vendors.bin: ${writeVendors(join(root, "dist/vendors.bin"))} bytes`);
 if (process.argv.includes("--analyse")) {
   const inputs = Object.entries(Object.values(metafile.outputs).find(({ entryPoint }) => entryPoint)?.inputs ?? {});

@@ -25,7 +25,7 @@ describe("the package", () => {
       expect.arrayContaining([
         "bin/spin-usp",
         ...(existsSync(join(root, "dist/spin-usp.cjs"))
-          ? ["dist/spin-usp.cjs", "dist/spin-usp-ctl.cjs", "dist/spin-usp-replay.cjs", "dist/vendors.bin"]
+          ? ["", "-ctl", "-replay", "-websocket"].map((part) => `dist/spin-usp${part}.cjs`).concat("dist/vendors.bin")
           : []),
         ...helper,
         "src/enforce/spin.nft",

@@ -5,8 +5,7 @@
 import { isLoopback } from "../config/option.ts";
 import type { Log } from "../lib/log.ts";
 import { MtpError } from "../mtp/error.ts";
-import { connectWebSocket, type WebSocketConnection } from "../mtp/websocket-client.ts";
-import { serveWebSocket } from "../mtp/websocket-server.ts";
+import type { WebSocketConnection } from "../mtp/websocket-client.ts";
 import type { Connected } from "../usp/mtp.ts";
 import type { RetryPolicy } from "../usp/retry.ts";
 import type { Connect, Dial } from "./connector.ts";
@@ -26,6 +25,7 @@ export const webSocketListener: Connect = (mtp, options) => {
     watches: [],
     listen: async (signal, { listening, accept }) => {
       const wanted = { ...serverOptions(mtp, settings, options), sessions: options.webSocketSessions };
+      const { serveWebSocket } = await import("../mtp/websocket-ends.ts");
       await serveWebSocket(wanted, signal, {
         listening: () => listening(),
         accept: (connection) => accept(connected(connection, connection.peer)),
@@ -56,6 +56,7 @@ export const webSocketDialler: Dial = (mtp, options) => {
     connect: async (signal) => {
       await sessions.none(peer, signal);
       states.set(row, attempts++);
+      const { connectWebSocket } = await import("../mtp/websocket-ends.ts");
       const connection = await connectWebSocket(clientOptions(settings, peer, options), signal);
       if (!sessions.add(peer, connection.link)) {
         await connection.link.close();
