@@ -15,6 +15,8 @@ export interface BulkDataParts extends ReporterParts {
   readonly states: BulkDataStates;
   /** Most that failed reports of all profiles may take; absent: RETAINED_BYTES. */
   readonly retainedBytes?: number;
+  /** Least time between reports of one profile that are asked for; absent: FORCE_INTERVAL_MS. */
+  readonly forceIntervalMs?: number;
 }
 
 interface Beat {
@@ -62,7 +64,7 @@ export class BulkData {
     if (!beat)
       throw new UspError(UspErrorCode.CommandFailed, `${path} makes no reports: it, or BulkData, is not enabled`);
     const now = this.#parts.clock.monotonic();
-    if (now - beat.forcedAt < FORCE_INTERVAL_MS)
+    if (now - beat.forcedAt < (this.#parts.forceIntervalMs ?? FORCE_INTERVAL_MS))
       throw new UspError(UspErrorCode.ResourcesExceeded, `${path} has just made a report; ask again in a second`);
     beat.forcedAt = now;
     this.#report(path, beat);

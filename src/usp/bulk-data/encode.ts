@@ -46,7 +46,10 @@ function encodeJson(reports: readonly Report[], { format, timestamp }: JsonEncod
 /** Of a JSON object: texts of values, or objects. A Map, because a name may be any: `__proto__`, `constructor` … */
 type Members = Map<string, string | Members>;
 
-/** A name that can't lie where its dots say, because a value is there, stands whole at the top. */
+/**
+ * A name that can't lie where its dots say, because a value is there, stands whole at the top; a value whose place an object
+ * has lies in that object, without a name.
+ */
 function nest(root: Members, entry: Entry): void {
   const names = entry.name.split(".");
   const last = names.pop() as string;
@@ -57,8 +60,10 @@ function nest(root: Members, entry: Entry): void {
     at.set(name, below);
     at = below;
   }
-  if (at.has(last)) root.set(entry.name, literal(entry));
-  else at.set(last, literal(entry));
+  const there = at.get(last);
+  if (there === undefined) at.set(last, literal(entry));
+  else if (typeof there === "string") root.set(entry.name, literal(entry));
+  else there.set("", literal(entry));
 }
 
 function print(members: Members): string {

@@ -24,6 +24,8 @@ export interface HttpPolicy {
   readonly forbidden: Forbidden;
   /** Trusted authorities in PEM; absent: the system's. */
   readonly ca?: string | Buffer;
+  /** Of one delivery; absent: TIMEOUT_MS. */
+  readonly timeoutMs?: number;
 }
 
 /** Name look-up, connection, sending and answer together. */
@@ -34,7 +36,7 @@ const MAX_REDIRECTS = 3;
 
 /** Resolves when the collector took it (2xx). @throws Error in words for an operator, or the signal's reason */
 export async function postReport(post: HttpPost, policy: HttpPolicy, signal: AbortSignal): Promise<void> {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(policy.timeoutMs ?? TIMEOUT_MS)]);
   let { url } = post;
   // Over TLS the password is safe with the collector; without, it is told only to one who asks, and by digest if he can.
   let authorization = post.username !== "" && url.protocol === "https:" ? basic(post) : undefined;
@@ -93,7 +95,7 @@ async function exchange(
   return new Promise((resolve, reject) => {
     const fail = (error: Error) => {
       if (signal.aborted) reject(signal.reason as Error);
-      else if (limit.aborted) reject(new Error(`${url.origin} took longer than ${TIMEOUT_MS / 1000} s`));
+      else if (limit.aborted) reject(new Error(`${url.origin} did not answer in time`));
       else reject(new Error(`${url.origin}: ${error.message}`, { cause: error }));
     };
     const request = (isTls ? requestHttps : requestHttp)(options, (response) => {
