@@ -25,6 +25,11 @@ export const CONNECTION = {
     help: "mqtt://HOST:PORT or mqtts://HOST:PORT",
     default: "mqtt://127.0.0.1:1883",
   },
+  url: {
+    type: "string",
+    value: "URL",
+    help: "of an agent that listens itself: wss://HOST:PORT/PATH; without a broker",
+  },
   version: { type: "string", value: "5|3.1.1", help: "version of MQTT: that of the agent", default: "5" },
   agent: { type: "string", value: "EID", help: "endpoint id of the agent" },
   controller: {
@@ -188,12 +193,14 @@ function connectionOf(set: Map<keyof typeof CONNECTION, string>, { readFile = re
   const password = file("password-file")?.split(/\r?\n/)[0];
   const insecure = set.get("insecure") === "true" || set.get("insecure") === "1";
   const agentTopic = set.get("agent-topic");
+  const url = set.get("url");
   const controllerTopic = set.get("reply-topic");
   return {
     controllerId: need("controller"),
     agentId,
     timeoutMs: timeout * 1000,
     preset: oneOf("topics", Object.keys(TOPIC_PRESETS) as TopicPresetName[]),
+    ...(url === undefined ? {} : { url }),
     ...(agentTopic === undefined ? {} : { agentTopic }),
     ...(controllerTopic === undefined ? {} : { controllerTopic }),
     mqtt: {

@@ -4,6 +4,7 @@
  */
 import type { WriteStream } from "node:tty";
 import { connectController } from "../controller/connect.ts";
+import { connectByUrl } from "../controller/connect-url.ts";
 import { ControllerError } from "../controller/error.ts";
 import { UspError } from "../lib/usp-error.ts";
 import { MtpError } from "../mtp/error.ts";
@@ -89,7 +90,11 @@ async function run(
   io: CtlIo,
 ): Promise<ExitCode> {
   const wanted = connection();
-  const { controller } = await connectController(wanted, io.signal);
+  const { url } = wanted;
+  const controller =
+    url === undefined
+      ? (await connectController(wanted, io.signal)).controller
+      : await connectByUrl({ ...wanted, url }, io.signal);
   try {
     return await word({ controller, controllerId: wanted.controllerId, args, options, io });
   } finally {

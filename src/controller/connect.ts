@@ -12,6 +12,12 @@ export interface ConnectOptions extends Omit<ControllerOptions, "agentTopic"> {
   readonly agentTopic?: string;
   /** Where answers and notifications come, over the preset's. */
   readonly controllerTopic?: string;
+  /** Of the agent itself, without a broker: `wss://192.0.2.1:8443/usp`. `connectByUrl` takes it. */
+  readonly url?: string;
+}
+
+export interface UrlOptions extends ConnectOptions {
+  readonly url: string;
 }
 
 /**

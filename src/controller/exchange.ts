@@ -118,7 +118,7 @@ export class Exchange {
 
   #take(bytes: Uint8Array, replyTo: string | undefined): void {
     const decoded = decodeRecord(bytes, this.#options.limits);
-    if (!decoded.ok) return;
+    if (!decoded.ok) return this.#link.refuse?.(decoded.reason);
     const { toId, fromId, recordType } = decoded.record;
     if (toId !== this.#envelope.fromId || fromId !== this.#envelope.toId) return;
     if (recordType.$case === "disconnect")
