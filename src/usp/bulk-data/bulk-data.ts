@@ -38,6 +38,7 @@ export class BulkData {
   readonly #retention: Retention;
   readonly #beats = new Map<string, Beat>();
   #timer: NodeJS.Timeout | undefined;
+  #status: string | undefined;
   #isRunning = false;
   #isStale = false;
 
@@ -49,8 +50,8 @@ export class BulkData {
   /** Until the signal; then what is under way is given up, and what waits is lost. */
   async run(signal: AbortSignal): Promise<void> {
     const unlisten = this.#parts.tree.changes.listen((change) => this.#handle(change));
-    this.#isRunning = true;
     this.#refresh();
+    this.#isRunning = true;
     if (!signal.aborted) await new Promise((stop) => signal.addEventListener("abort", stop, { once: true }));
     this.#isRunning = false;
     unlisten();
@@ -103,7 +104,7 @@ export class BulkData {
       if (isMoved) beat.due = this.#nextDue(profile, clock.now());
     }
     this.#arm();
-    tree.changes.value(BULK_DATA, "Status");
+    this.#tellStatus();
   }
 
   #rows(): Iterable<InstanceNode> {
@@ -124,6 +125,7 @@ export class BulkData {
     this.#beats.delete(path);
     await beat?.reporter.stop();
     this.#parts.states.set(path, undefined);
+    this.#tellStatus();
   }
 
   #nextDue({ path, intervalMs, phase }: Profile, now: number): number {
@@ -156,12 +158,22 @@ export class BulkData {
   }
 
   #fared(path: string, failure: string | undefined): void {
-    const { states, tree, log } = this.#parts;
+    const { states, log } = this.#parts;
     if (!this.#beats.has(path)) return;
     const before = states.of(path);
-    const isNews = states.set(path, failure);
+    states.set(path, failure);
     if (failure !== undefined && failure !== before) log.warn(`${path}: no report: ${failure}`);
     if (failure === undefined && before !== undefined) log.info(`${path}: reports are delivered again`);
-    if (isNews) tree.changes.value(BULK_DATA, "Status");
+    this.#tellStatus();
+  }
+
+  /** Where it differs from what was told last. */
+  #tellStatus(): void {
+    const { tree } = this.#parts;
+    const root = tree.at(BULK_DATA);
+    const status = root && tree.text(root, "Status");
+    if (status === this.#status) return;
+    this.#status = status;
+    if (this.#isRunning) tree.changes.value(BULK_DATA, "Status");
   }
 }

@@ -11,11 +11,9 @@ export class BulkDataStates {
     return this.#failures.get(profile);
   }
 
-  /** `undefined`: all is well. @returns whether `isFailing` changed */
-  set(profile: string, failure: string | undefined): boolean {
-    const before = this.isFailing;
+  /** `undefined`: all is well. */
+  set(profile: string, failure: string | undefined): void {
     if (failure === undefined) this.#failures.delete(profile);
     else this.#failures.set(profile, failure);
-    return before !== this.isFailing;
   }
 }

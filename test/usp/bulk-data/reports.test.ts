@@ -333,6 +333,8 @@ describe("when a report is made", () => {
     await subscribe(world.admin, "ValueChange", "Device.BulkData.Status");
     const path = await addProfile(world.admin, http(), ["Device.House.Size"]);
     expect(await status()).toBe("Enabled");
+    // Nothing changed so far, and nothing was told.
+    expect(world.admin.notifies).toEqual([]);
     collector.answer = (response) => response.writeHead(503).end();
     await one(world.admin, path);
     await until(() => world.admin.notifies.length > 0, "ValueChange");
