@@ -4,11 +4,17 @@ import * as device from "./device.ts";
 import * as localAgent from "./local-agent.ts";
 import * as mqtt from "./mqtt.ts";
 import type { ObjectSchema } from "./schema.ts";
+import * as sockets from "./sockets.ts";
 import { spinObjects } from "./spin.ts";
 import * as websocket from "./websocket.ts";
 
-export const standardObjects: readonly ObjectSchema[] = [device, localAgent, controllerTrust, mqtt, websocket].flatMap(
-  (module) => Object.values<ObjectSchema>(module),
-);
+export const standardObjects: readonly ObjectSchema[] = [
+  device,
+  localAgent,
+  controllerTrust,
+  mqtt,
+  websocket,
+  sockets,
+].flatMap((module) => Object.values<ObjectSchema>(module));
 export const vendorObjects: readonly ObjectSchema[] = spinObjects;
 export const allObjects: readonly ObjectSchema[] = [...standardObjects, ...vendorObjects];

@@ -45,6 +45,8 @@ config controller 'operator'
 	option mqtt 'demo'
 	option topic '${CONTROLLER_TOPIC}'
 	option secured '1'
+config socket 'resident'
+	option enable '0'
 `);
   const store = memoryStore();
   const clock = new ManualClock();

@@ -9,6 +9,8 @@ import { controllerOptions, type ControllerConfig } from "./config/controller.ts
 import { enforceOptions, type EnforceConfig } from "./config/enforce.ts";
 import { mqttOptions, type MqttConfig } from "./config/mqtt.ts";
 import { isLoopback, type Options, type ValuesOf } from "./config/option.ts";
+import { completeService, serviceOptions, type ServiceConfig } from "./config/service.ts";
+import { completeSockets, socketFault, socketOptions, type SocketConfig } from "./config/socket.ts";
 import { webSocketDialFault, webSocketFault, webSocketOptions, type WebSocketConfig } from "./config/websocket.ts";
 import { parseUci, UciError, type UciSection } from "./lib/uci.ts";
 
@@ -16,6 +18,8 @@ export interface Config {
   readonly agent: AgentConfig;
   readonly mqtt: readonly MqttConfig[];
   readonly websockets: readonly WebSocketConfig[];
+  readonly sockets: readonly SocketConfig[];
+  readonly service: ServiceConfig;
   readonly controllers: readonly ControllerConfig[];
   readonly capture: CaptureConfig;
   readonly enforce: EnforceConfig;
@@ -40,6 +44,17 @@ export const sections: Readonly<
     options: webSocketOptions,
     named: true,
     description: "A port for controllers that come by WebSocket. Seeds a row of LocalAgent.MTP.",
+  },
+  socket: {
+    options: socketOptions,
+    named: true,
+    description:
+      "A local door: a Unix socket for controllers of one role, who are known by it. Without one of role Resident there is one of name `resident` for root.",
+  },
+  service: {
+    options: serviceOptions,
+    named: false,
+    description: "The agent as a USP Service, behind the USP Broker of the device's own agent.",
   },
   controller: {
     options: controllerOptions,
@@ -73,6 +88,8 @@ export function parseConfig(source: string): Config {
     agent: single("agent", agentOptions),
     mqtt: named("mqtt", mqttOptions),
     websockets: named("websocket", webSocketOptions),
+    sockets: completeSockets(named("socket", socketOptions)),
+    service: completeService(single("service", serviceOptions)),
     controllers: named("controller", controllerOptions),
     capture: single("capture", captureOptions),
     enforce: single("enforce", enforceOptions),
@@ -124,7 +141,7 @@ function readOptions<O extends Options>(section: UciSection, options: O): Values
   return values as ValuesOf<O>;
 }
 
-function checkTogether({ agent, mqtt, websockets, controllers }: Config): void {
+function checkTogether({ agent, mqtt, websockets, controllers, sockets, service }: Config): void {
   const levels = ["Summary", "Devices", "Destinations"];
   if (levels.indexOf(agent.privacy_level) > levels.indexOf(agent.privacy_ceiling))
     throw new ConfigError(
@@ -141,6 +158,7 @@ function checkTogether({ agent, mqtt, websockets, controllers }: Config): void {
   }
   const ports = new Set(websockets.map(({ name }) => name));
   for (const fault of [
+    socketFault(sockets, service.enable ? [service.broker] : []),
     ...websockets.map(webSocketFault),
     ...controllers.map((each) => webSocketDialFault(each, { allowPlaintext: each.allow_plaintext, sections: ports })),
   ])

@@ -3,12 +3,14 @@ import type { DialFactory, MtpFactory } from "../usp/mtp.ts";
 import type { Protocol } from "../usp/policy.ts";
 import type { Connect, ConnectorOptions, Dial } from "./connector.ts";
 import { mqttConnector } from "./mqtt-connector.ts";
+import { udsConnector } from "./uds-connector.ts";
 import { webSocketDialler, webSocketListener } from "./websocket-connector.ts";
 
 /** Of rows of `Device.LocalAgent.MTP.{i}.`. */
 const AGENT_ROWS: Readonly<Partial<Record<Protocol, Connect>>> = {
   MQTT: mqttConnector,
   WebSocket: webSocketListener,
+  UDS: udsConnector,
 };
 
 /** Of rows of `Device.LocalAgent.Controller.{i}.MTP.{i}.`: where the agent dials the controller. */

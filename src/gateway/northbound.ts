@@ -16,6 +16,7 @@ import { mqttObjects } from "../objects/mqtt.ts";
 import { MqttStates } from "../objects/mqtt-states.ts";
 import { WebSocketSessions } from "../mtp/websocket-sessions.ts";
 import { webSocketObjects, WebSocketStates } from "../objects/websocket.ts";
+import { socketObjects } from "../objects/sockets.ts";
 import { tellModel } from "../objects/notices.ts";
 import { spinPolicy } from "../objects/privacy.ts";
 import { quarantineNewDevices } from "../objects/quarantine.ts";
@@ -30,6 +31,7 @@ import { Requests } from "../usp/requests.ts";
 import type { GatewayIdentity } from "./identity.ts";
 import { connectors, PROTOCOLS } from "./connectors.ts";
 import { seed } from "./seed.ts";
+import { seedSockets } from "./seed-sockets.ts";
 import type { SeededPart } from "./seed-rows.ts";
 
 export interface NorthboundOptions {
@@ -107,6 +109,7 @@ export function northbound(options: NorthboundOptions): Northbound {
     ...controllerTrustObjects(persistence),
     ...mqttObjects({ persistence, states: mqttStates, reconnect: (client) => reconnect(client) }),
     ...webSocketObjects({ persistence, states: webSocketStates, reconnect: (mtp) => agent.reconnect(mtp) }),
+    ...socketObjects(persistence),
     spinRoot(spin),
     spinSummary(spin),
     spinCapture(spin),
@@ -117,18 +120,21 @@ export function northbound(options: NorthboundOptions): Northbound {
     ...(options.benchRows === undefined ? [] : benchObjects(options.benchRows, persistence)),
   ];
   const tree = new Tree(implementations);
-  const before = store.load(SEEDED) as { version?: string } | undefined;
+  const before = store.load(SEEDED) as { version?: string; sockets?: readonly string[] } | undefined;
   const lost = new Set(
     SEEDED_GROUPS.filter(({ group }) => persistence.found(group) !== "kept").map(({ part }) => part),
   );
   if (lost.size > 0) seed(tree, config, identity.endpointId, lost);
+  const furnished = (!lost.has("agent") && before?.sockets) || [];
+  const sockets = seedSockets(tree, config, furnished);
   if (before !== undefined)
     for (const { part, group, what } of SEEDED_GROUPS)
       if (lost.has(part))
         log.error(
           `${what} (${group}) are lost, the file is ${persistence.found(group)}; as in the configuration again`,
         );
-  if (before?.version !== version || lost.size > 0) recordStart(options, persistence);
+  if (before?.version !== version || lost.size > 0 || `${before.sockets}` !== `${sockets}`)
+    recordStart(options, persistence, sockets);
   const unreadable = restoreRules(tree, home, log);
   holdLostRules(options, tree, (before !== undefined && lost.has("spin")) || unreadable > 0);
   applyCaptureSettings(tree, capture);
@@ -173,10 +179,14 @@ export function northbound(options: NorthboundOptions): Northbound {
 }
 
 /** Not before all that was seeded is kept: a power cut in between makes the next start the first again. */
-function recordStart({ store, version, log }: NorthboundOptions, persistence: Persistence): void {
+function recordStart(
+  { store, version, log }: NorthboundOptions,
+  persistence: Persistence,
+  sockets: readonly string[],
+): void {
   persistence
     .saved()
-    .then(() => store.save(SEEDED, { version }))
+    .then(() => store.save(SEEDED, { version, sockets }))
     .catch((error: unknown) => log.warn("the first start could not be recorded", error));
 }
 

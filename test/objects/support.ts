@@ -90,6 +90,8 @@ config agent
 	option authority '${options.authority ?? "Resident"}'
 	option privacy_level '${options.level ?? "Destinations"}'
 	option privacy_ceiling '${options.ceiling ?? "Destinations"}'
+config socket 'resident'
+	option enable '0'
 ${ROLES.map((role) => controller(role.toLowerCase(), role)).join("")}${controller("operator2", "Operator")}`);
     const store = (this.store = options.store ?? memoryStore());
     const clock = options.clock;

@@ -98,6 +98,10 @@ export async function writeConfig(options: AgentOptions): Promise<string> {
     },
     { type: "capture", options: { interface: ["br-lan"], ...options.capture } },
     { type: "enforce", options: { backend: options.enforce ?? "auto", resident_port: options.residentPorts ?? [] } },
+    // The resident's door lies with the agent, not where the machine's own agent may have it.
+    ...(options.sections?.some(({ type }) => type === "socket")
+      ? []
+      : [{ type: "socket", name: "resident", options: { role: "Resident", path: residentSocket(folder) } }]),
     ...(options.sections ?? []),
   ];
   await mkdir(join(folder, "state"), { recursive: true });
@@ -105,6 +109,9 @@ export async function writeConfig(options: AgentOptions): Promise<string> {
   await writeFile(path, configText(sections));
   return path;
 }
+
+/** Of an agent whose config names no sockets. */
+export const residentSocket = (folder: string): string => join(folder, "resident.sock");
 
 export class Agent {
   /** What it logged, the last 256 KiB. */
