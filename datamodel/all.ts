@@ -7,12 +7,14 @@ import type { ObjectSchema } from "./schema.ts";
 import * as sockets from "./sockets.ts";
 import { spinObjects } from "./spin.ts";
 import * as websocket from "./websocket.ts";
+import * as stomp from "./stomp.ts";
 
 export const standardObjects: readonly ObjectSchema[] = [
   device,
   localAgent,
   controllerTrust,
   mqtt,
+  stomp,
   websocket,
   sockets,
 ].flatMap((module) => Object.values<ObjectSchema>(module));

@@ -13,3 +13,4 @@ export const CONTROLLER = "Device.LocalAgent.Controller.{i}.";
 export const CONTROLLER_MTP = `${CONTROLLER}MTP.{i}.` as const;
 export const ROLE = "Device.LocalAgent.ControllerTrust.Role.{i}.";
 export const MQTT_CLIENT = "Device.MQTT.Client.{i}.";
+export const STOMP_CONNECTION = "Device.STOMP.Connection.{i}.";

@@ -9,6 +9,7 @@ import { controllerOptions, type ControllerConfig } from "./config/controller.ts
 import { enforceOptions, type EnforceConfig } from "./config/enforce.ts";
 import { mqttOptions, type MqttConfig } from "./config/mqtt.ts";
 import { isLoopback, type Options, type ValuesOf } from "./config/option.ts";
+import { stompFault, stompOptions, stompRouteFault, type StompConfig } from "./config/stomp.ts";
 import { completeService, serviceOptions, type ServiceConfig } from "./config/service.ts";
 import { completeSockets, socketFault, socketOptions, type SocketConfig } from "./config/socket.ts";
 import { webSocketDialFault, webSocketFault, webSocketOptions, type WebSocketConfig } from "./config/websocket.ts";
@@ -17,6 +18,7 @@ import { parseUci, UciError, type UciSection } from "./lib/uci.ts";
 export interface Config {
   readonly agent: AgentConfig;
   readonly mqtt: readonly MqttConfig[];
+  readonly stomp: readonly StompConfig[];
   readonly websockets: readonly WebSocketConfig[];
   readonly sockets: readonly SocketConfig[];
   readonly service: ServiceConfig;
@@ -39,6 +41,11 @@ export const sections: Readonly<
     options: mqttOptions,
     named: true,
     description: "A broker. Seeds a row of Device.MQTT.Client and of LocalAgent.MTP.",
+  },
+  stomp: {
+    options: stompOptions,
+    named: true,
+    description: "A STOMP broker. Seeds a row of Device.STOMP.Connection and of LocalAgent.MTP.",
   },
   websocket: {
     options: webSocketOptions,
@@ -87,6 +94,7 @@ export function parseConfig(source: string): Config {
   const config: Config = {
     agent: single("agent", agentOptions),
     mqtt: named("mqtt", mqttOptions),
+    stomp: named("stomp", stompOptions),
     websockets: named("websocket", webSocketOptions),
     sockets: completeSockets(named("socket", socketOptions)),
     service: completeService(single("service", serviceOptions)),
@@ -141,7 +149,7 @@ function readOptions<O extends Options>(section: UciSection, options: O): Values
   return values as ValuesOf<O>;
 }
 
-function checkTogether({ agent, mqtt, websockets, controllers, sockets, service }: Config): void {
+function checkTogether({ agent, mqtt, stomp, websockets, controllers, sockets, service }: Config): void {
   const levels = ["Summary", "Devices", "Destinations"];
   if (levels.indexOf(agent.privacy_level) > levels.indexOf(agent.privacy_ceiling))
     throw new ConfigError(
@@ -159,6 +167,8 @@ function checkTogether({ agent, mqtt, websockets, controllers, sockets, service 
   const ports = new Set(websockets.map(({ name }) => name));
   for (const fault of [
     socketFault(sockets, service.enable ? [service.broker] : []),
+    ...stomp.map(stompFault),
+    ...controllers.map((each) => stompRouteFault(each, stomp)),
     ...websockets.map(webSocketFault),
     ...controllers.map((each) => webSocketDialFault(each, { allowPlaintext: each.allow_plaintext, sections: ports })),
   ])

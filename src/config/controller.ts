@@ -1,5 +1,6 @@
 /** Options of a controller. */
-import { text, topic, endpointId, bool, file, number, oneOf, type ValuesOf } from "./option.ts";
+import { text, topic, endpointId, bool, file, number, one, oneOf, type ValuesOf } from "./option.ts";
+import { destinationText } from "./stomp.ts";
 import { webSocketUrl } from "./websocket.ts";
 
 export const controllerOptions = {
@@ -7,6 +8,12 @@ export const controllerOptions = {
   enable: bool("Whether its Messages are taken.", true),
   role: oneOf("What it may do.", "Operator", "Monitor", "Operator", "Support", "Admin", "Resident", "Untrusted"),
   mqtt: text("Name of the `mqtt` section by which it is reached.", ""),
+  stomp: text("Name of the `stomp` section by which it is reached.", ""),
+  destination: one(
+    "STOMP destination for what answers no request; empty: `/topic/usp.v1.controller.ENDPOINT-ID`.",
+    "",
+    destinationText,
+  ),
   websocket: text("Name of the `websocket` section by which it comes.", ""),
   websocket_url: webSocketUrl("Where the agent dials it by WebSocket: `wss://HOST:PORT/PATH`; empty: it does not."),
   allow_plaintext: bool("Permit dialling it without TLS beyond this machine.", false),

@@ -239,11 +239,11 @@ function stateChecks({ agent }: Config): Check[] {
   ];
 }
 
-function agentChecks({ agent, mqtt, controllers }: Config): Check[] {
+function agentChecks({ agent, mqtt, stomp, controllers }: Config): Check[] {
   const path = join(agent.state_dir, STATUS_FILE);
   const checks: Check[] = [];
-  if (mqtt.length === 0)
-    checks.push(fail("agent", "brokers", "the configuration names none", "add a section: config mqtt"));
+  if (mqtt.length + stomp.length === 0)
+    checks.push(fail("agent", "brokers", "the configuration names none", "add a section: config mqtt or stomp"));
   if (controllers.length === 0)
     checks.push(fail("agent", "controllers", "the configuration names none", "add a section: config controller"));
   const status = readStatus(path);
@@ -278,7 +278,7 @@ function agentChecks({ agent, mqtt, controllers }: Config): Check[] {
     checks.push(
       state === "Up"
         ? ok("agent", row, found)
-        : fail("agent", row, `${found}: ${reason}`, "check host, port, credentials and TLS of the mqtt section"),
+        : fail("agent", row, `${found}: ${reason}`, "check host, port, credentials and TLS of its section"),
     );
   }
   for (const { endpointId, enabled, topic } of status.controllers) {

@@ -4,6 +4,7 @@ import type { Log } from "../lib/log.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
 import type { WebSocketSessions } from "../mtp/websocket-sessions.ts";
 import type { MqttStates } from "../objects/mqtt-states.ts";
+import type { StompStates } from "../objects/stomp-states.ts";
 import type { WebSocketStates } from "../objects/websocket.ts";
 import type { MtpConnector, MtpListener } from "../usp/mtp.ts";
 
@@ -14,6 +15,7 @@ export interface ConnectorOptions {
   /** For what the standard model has no parameter for: files of secrets, the permission to use plaintext. */
   readonly config: Config;
   readonly mqttStates: MqttStates;
+  readonly stompStates: StompStates;
   readonly webSocketStates: WebSocketStates;
   /** Of this agent, dialled and taken. */
   readonly webSocketSessions: WebSocketSessions;

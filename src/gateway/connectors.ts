@@ -3,12 +3,14 @@ import type { DialFactory, MtpFactory } from "../usp/mtp.ts";
 import type { Protocol } from "../usp/policy.ts";
 import type { Connect, ConnectorOptions, Dial } from "./connector.ts";
 import { mqttConnector } from "./mqtt-connector.ts";
+import { stompConnector } from "./stomp-connector.ts";
 import { udsConnector } from "./uds-connector.ts";
 import { webSocketDialler, webSocketListener } from "./websocket-connector.ts";
 
 /** Of rows of `Device.LocalAgent.MTP.{i}.`. */
 const AGENT_ROWS: Readonly<Partial<Record<Protocol, Connect>>> = {
   MQTT: mqttConnector,
+  STOMP: stompConnector,
   WebSocket: webSocketListener,
   UDS: udsConnector,
 };

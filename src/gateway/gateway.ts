@@ -13,6 +13,7 @@ import { NeighboursSource } from "../capture/neighbours.ts";
 import { NetworkSource } from "../capture/network.ts";
 import { prepareConntrack } from "../capture/prepare-conntrack.ts";
 import type { Config } from "../config.ts";
+import { stompPort } from "../config/stomp.ts";
 import { systemClock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { openStore, type Store } from "../lib/store.ts";
@@ -93,7 +94,7 @@ export class Gateway {
       vendorOf: vendorsIn(findPart("vendors.bin"), log),
     });
     const capture = control((running) => home.setEnabled(running));
-    const { agent, tree, mtpStates, mqttStates } = northbound({
+    const { agent, tree, mtpStates, mqttStates, stompStates } = northbound({
       home,
       capture,
       config,
@@ -115,6 +116,7 @@ export class Gateway {
       identity,
       mtpStates,
       mqttStates,
+      stompStates,
       home,
       sources,
       clock: systemClock,
@@ -181,13 +183,15 @@ function helperOf({ capture }: Config, log: Log): NetfilterHelper | undefined {
 }
 
 /** What no rule may cut: what the configuration names, and the brokers where their names resolve in time. */
-async function management({ mqtt, enforce }: Config, log: Log): Promise<{ address: string; port: number }[]> {
+async function management({ mqtt, stomp, enforce }: Config, log: Log): Promise<{ address: string; port: number }[]> {
   const given = enforce.management.map((text) => {
     const [address, port] = text.split(" ") as [string, string];
     return { address, port: Number(port) };
   });
-  const brokers = mqtt.map(async ({ host, port, tls }) => {
-    const number = port === 0 ? (tls ? 8883 : 1883) : port;
+  const brokers = [
+    ...mqtt.map(({ host, port, tls }) => ({ host, number: port === 0 ? (tls ? 8883 : 1883) : port })),
+    ...stomp.map((section) => ({ host: section.host, number: stompPort(section) })),
+  ].map(async ({ host, number }) => {
     if (isIP(host) !== 0) return [{ address: host, port: number }];
     const found = await within(1000, lookup(host, { all: true })).catch((error: unknown) => {
       log.debug(`${host}: ${error instanceof Error ? error.message : String(error)}`);

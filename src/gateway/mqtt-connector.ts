@@ -1,6 +1,4 @@
 /** From a `Device.LocalAgent.MTP.{i}.` row whose Protocol is MQTT, and the client it names, to a connection. */
-import { readFileSync } from "node:fs";
-import type { MqttConfig } from "../config/mqtt.ts";
 import { isLoopback } from "../config/option.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
 import { connectMqtt } from "../mtp/mqtt.ts";
@@ -10,6 +8,7 @@ import type { MqttState } from "../objects/mqtt-states.ts";
 import { Transaction } from "../model/transaction.ts";
 import type { Link, ReceivedRecord } from "../usp/link.ts";
 import type { Connected, MtpConnector } from "../usp/mtp.ts";
+import { passwordOf, tlsOptions } from "./broker-files.ts";
 import type { ConnectorOptions } from "./connector.ts";
 
 /** `undefined` where the row names no client. */
@@ -158,31 +157,6 @@ function subscriptionsOf(tree: Tree, client: InstanceNode) {
   return [...tree.rows(client, table)]
     .filter((row) => tree.text(row, "Enable") === "true")
     .map((row) => ({ topic: tree.text(row, "Topic") as string, qos: Number(tree.text(row, "QoS")) as 0 | 1 | 2 }));
-}
-
-/** What a controller wrote, else what the configured file holds. */
-function passwordOf(client: InstanceNode, files: MqttConfig | undefined): string {
-  const written = client.object.params.get("Password")?.read(client.row) as string | undefined;
-  if (written !== undefined && written !== "") return written;
-  return files && files.password_file !== ""
-    ? readFile(files.password_file, "password_file")
-        .toString("utf8")
-        .replace(/\r?\n$/, "")
-    : "";
-}
-
-function tlsOptions(files: MqttConfig | undefined) {
-  const file = (option: "ca_file" | "cert_file" | "key_file", key: string) =>
-    files && files[option] !== "" ? { [key]: readFile(files[option], option) } : {};
-  return { ...file("ca_file", "ca"), ...file("cert_file", "cert"), ...file("key_file", "key") };
-}
-
-function readFile(path: string, option: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new MtpError("address", `option ${option}: ${(error as Error).message}`);
-  }
 }
 
 function failureStatus(error: unknown): MqttState["status"] {

@@ -14,6 +14,8 @@ import type { CaptureControl, SpinParts } from "../objects/home.ts";
 import { localAgentObjects } from "../objects/local-agent.ts";
 import { mqttObjects } from "../objects/mqtt.ts";
 import { MqttStates } from "../objects/mqtt-states.ts";
+import { stompObjects } from "../objects/stomp.ts";
+import { StompStates } from "../objects/stomp-states.ts";
 import { WebSocketSessions } from "../mtp/websocket-sessions.ts";
 import { webSocketObjects, WebSocketStates } from "../objects/websocket.ts";
 import { socketObjects } from "../objects/sockets.ts";
@@ -56,6 +58,7 @@ export interface Northbound {
   readonly agent: Agent;
   readonly mtpStates: MtpStates;
   readonly mqttStates: MqttStates;
+  readonly stompStates: StompStates;
 }
 
 /** The version that ran last, and whether the model was seeded. */
@@ -67,6 +70,7 @@ const RULES_HELD = "model-rules-held";
 /** Of the documents that the first start makes: what is lost with each. */
 const SEEDED_GROUPS: readonly { readonly part: SeededPart; readonly group: string; readonly what: string }[] = [
   { part: "brokers", group: "Device.MQTT.Client.{i}.", what: "the brokers" },
+  { part: "stomp", group: "Device.STOMP.Connection.{i}.", what: "the STOMP brokers" },
   { part: "agent", group: "Device.LocalAgent.", what: "the controllers with their roles, topics and subscriptions" },
   { part: "spin", group: "Device.X_SPIN.", what: "the rules and SPIN's settings" },
 ];
@@ -77,6 +81,7 @@ export function northbound(options: NorthboundOptions): Northbound {
   const persistence = new Persistence(store);
   const mtpStates = new MtpStates();
   const mqttStates = new MqttStates();
+  const stompStates = new StompStates();
   const webSocketStates = new WebSocketStates();
   const requests = new Requests({
     load: () => store.load(REQUESTS),
@@ -108,6 +113,7 @@ export function northbound(options: NorthboundOptions): Northbound {
     }),
     ...controllerTrustObjects(persistence),
     ...mqttObjects({ persistence, states: mqttStates, reconnect: (client) => reconnect(client) }),
+    ...stompObjects({ persistence, states: stompStates }),
     ...webSocketObjects({ persistence, states: webSocketStates, reconnect: (mtp) => agent.reconnect(mtp) }),
     ...socketObjects(persistence),
     spinRoot(spin),
@@ -127,6 +133,8 @@ export function northbound(options: NorthboundOptions): Northbound {
   if (lost.size > 0) seed(tree, config, identity.endpointId, lost);
   const furnished = (!lost.has("agent") && before?.sockets) || [];
   const sockets = seedSockets(tree, config, furnished);
+  // Also where the configuration asks for no row: the next start must not take them for lost.
+  for (const { part, group } of SEEDED_GROUPS) if (lost.has(part)) persistence.changed(group);
   if (before !== undefined)
     for (const { part, group, what } of SEEDED_GROUPS)
       if (lost.has(part))
@@ -156,6 +164,7 @@ export function northbound(options: NorthboundOptions): Northbound {
       endpointId: identity.endpointId,
       config,
       mqttStates,
+      stompStates,
       webSocketStates,
       webSocketSessions: new WebSocketSessions(),
       maxRecordBytes: 1 << 20,
@@ -175,7 +184,7 @@ export function northbound(options: NorthboundOptions): Northbound {
     log: log.child("usp"),
     clock,
   });
-  return { tree, agent, mtpStates, mqttStates };
+  return { tree, agent, mtpStates, mqttStates, stompStates };
 }
 
 /** Not before all that was seeded is kept: a power cut in between makes the next start the first again. */

@@ -6,7 +6,7 @@ import type { ParamSetting, Transaction } from "../model/transaction.ts";
 import type { Protocol } from "../usp/policy.ts";
 
 /** What is kept in a document of its own: brokers, the agent with its controllers and roles, and SPIN's settings. */
-export type SeededPart = "brokers" | "agent" | "spin";
+export type SeededPart = "brokers" | "stomp" | "agent" | "spin";
 
 /** Instance paths without final dot, by the name of the section that asked for the row. */
 export type RowsByName = ReadonlyMap<string, string>;

@@ -9,11 +9,12 @@ import { Transaction } from "../model/transaction.ts";
 import type { Tree } from "../model/tree.ts";
 import { seedRoles } from "../objects/controller-trust.ts";
 import { mqttSeed } from "./seed-mqtt.ts";
+import { stompSeed } from "./seed-stomp.ts";
 import { webSocketSeed } from "./seed-websocket.ts";
 import { addRow, mustBe, setAll, type RowsByName, type SeededPart, type TransportSeed } from "./seed-rows.ts";
 
 /** In the order in which a controller that has several is reached. */
-const TRANSPORTS: readonly TransportSeed[] = [mqttSeed, webSocketSeed];
+const TRANSPORTS: readonly TransportSeed[] = [mqttSeed, stompSeed, webSocketSeed];
 
 export function seed(tree: Tree, config: Config, endpointId: string, parts: ReadonlySet<SeededPart>): void {
   const transaction = new Transaction(tree);

@@ -6,8 +6,9 @@
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../lib/clock.ts";
-import type { Tree } from "../model/tree.ts";
+import type { InstanceNode, Tree } from "../model/tree.ts";
 import type { MqttStates } from "../objects/mqtt-states.ts";
+import type { StompStates } from "../objects/stomp-states.ts";
 import type { Source } from "../spin/observation.ts";
 import type { Home } from "../spin/types.ts";
 import type { MtpStates } from "../usp/mtp.ts";
@@ -23,6 +24,7 @@ export interface StatusOptions {
   readonly identity: GatewayIdentity;
   readonly mtpStates: MtpStates;
   readonly mqttStates: MqttStates;
+  readonly stompStates: StompStates;
   readonly home: Home;
   readonly sources: readonly Source[];
   readonly clock: Clock;
@@ -81,7 +83,8 @@ export function writeStatus(options: StatusOptions): { stop(): void } {
   };
 }
 
-function statusOf({ tree, identity, mtpStates, mqttStates, home, sources }: StatusOptions): AgentStatus {
+function statusOf(options: StatusOptions): AgentStatus {
+  const { tree, identity, mtpStates, home, sources } = options;
   const rows = (path: string) => {
     const object = tree.object(path);
     return object ? [...tree.all(object)] : [];
@@ -91,20 +94,17 @@ function statusOf({ tree, identity, mtpStates, mqttStates, home, sources }: Stat
     endpointId: identity.endpointId,
     spin: { status: home.status, reason: home.statusReason, accuracy: home.accuracy },
     mtps: rows("Device.LocalAgent.MTP.").map((row) => {
-      const settings = tree.at(`${row.path}MQTT.`);
-      const reference = (settings && tree.text(settings, "Reference")) ?? "";
-      const client = tree.at(reference);
-      const state = mqttStates.of(reference);
+      const { broker, topic, reason, lastReceived, lastSent } = wayOf(options, row);
       const mtp = mtpStates.of(row.path.slice(0, -1));
       return {
         path: row.path,
-        broker: client ? `${tree.text(client, "BrokerAddress")}:${tree.text(client, "BrokerPort")}` : "",
-        topic: state.subscribed.join(", ") || ((settings && tree.text(settings, "ResponseTopicConfigured")) ?? ""),
+        broker,
+        topic,
         status: mtp.status,
         // A stopped agent's MTP says that it was closed; what went wrong before says the client.
-        reason: [...new Set([mtp.reason, state.reason])].filter((text) => text !== "").join("; "),
-        lastRecordIn: timeText(state.lastReceived),
-        lastRecordOut: timeText(state.lastSent),
+        reason: [...new Set([mtp.reason, reason])].filter((text) => text !== "").join("; "),
+        lastRecordIn: timeText(lastReceived),
+        lastRecordOut: timeText(lastSent),
       };
     }),
     controllers: rows("Device.LocalAgent.Controller.").map((row) => ({
@@ -121,9 +121,39 @@ function statusOf({ tree, identity, mtpStates, mqttStates, home, sources }: Stat
   };
 }
 
+interface Way {
+  readonly broker: string;
+  readonly topic: string;
+  readonly reason: string;
+  /** Milliseconds since 1970. */
+  readonly lastReceived: number;
+  readonly lastSent: number;
+}
+
+/** The broker behind an MTP row, and how its connection fares. */
+function wayOf({ tree, mqttStates, stompStates }: StatusOptions, row: InstanceNode): Way {
+  const isStomp = tree.text(row, "Protocol") === "STOMP";
+  const settings = tree.at(`${row.path}${isStomp ? "STOMP" : "MQTT"}.`);
+  const configured = (name: string) => (settings && tree.text(settings, name)) ?? "";
+  const reference = configured("Reference");
+  const client = tree.at(reference);
+  const broker = (host: string, port: string) =>
+    client ? `${tree.text(client, host)}:${tree.text(client, port)}` : "";
+  if (isStomp) {
+    const state = stompStates.of(reference);
+    return { ...state, broker: broker("Host", "Port"), topic: state.destination || configured("Destination") };
+  }
+  const state = mqttStates.of(reference);
+  const topic = state.subscribed.join(", ") || configured("ResponseTopicConfigured");
+  return { ...state, broker: broker("BrokerAddress", "BrokerPort"), topic };
+}
+
 function controllerTopic(tree: Tree, controller: string): string {
-  const topic = tree.at(`${controller}MTP.1.MQTT.`);
-  return (topic && tree.text(topic, "Topic")) ?? "";
+  const read = (object: string, name: string) => {
+    const node = tree.at(`${controller}MTP.1.${object}.`);
+    return (node && tree.text(node, name)) ?? "";
+  };
+  return read("MQTT", "Topic") || read("STOMP", "Destination");
 }
 
 /** That the first record came is news; when the last one did is not. */

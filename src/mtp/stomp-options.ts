@@ -61,11 +61,19 @@ export function isDestination(destination: string): boolean {
 }
 
 /**
- * An endpoint id as part of a destination. Brokers read `%` as an escape (RabbitMQ) and `/`, `*`, `#` and `>` as levels
- * and wildcards, so none of them may stand in it.
+ * Where an agent listens whose configuration names no destination, and where a controller is thought to. A topic, so that
+ * nothing waits at the broker for an agent that is away, as with MQTT; and because RabbitMQ can say who may send to which
+ * topic, but not to which queue.
  */
-export function inDestination(endpointId: string): string {
-  return endpointId.replace(/[^A-Za-z0-9_.:-]/g, (c) => encodeURIComponent(c).replace("*", "%2A"));
+export const AGENT_DESTINATION = "/topic/usp.v1.agent.";
+export const CONTROLLER_DESTINATION = "/topic/usp.v1.controller.";
+
+/**
+ * Brokers read `%` as an escape (RabbitMQ) and `/`, `*`, `#` and `>` as levels and wildcards, so none of them may stand
+ * in the endpoint id.
+ */
+export function destinationOf(prefix: string, endpointId: string): string {
+  return prefix + endpointId.replace(/[^A-Za-z0-9_.:-]/g, (c) => encodeURIComponent(c).replace("*", "%2A"));
 }
 
 /** @throws MtpError address */

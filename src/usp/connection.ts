@@ -15,6 +15,7 @@ export class Connection {
   /** Row path of the controller at the other end, where the connection says so itself. */
   readonly controller: string | undefined;
   readonly tls: Connected["tls"];
+  readonly #broker: string | undefined;
   readonly link: Link;
   readonly connectRecord: RecordType;
   readonly maxRecordBytes: number;
@@ -36,10 +37,16 @@ export class Connection {
     this.peer = connected.peer;
     this.controller = connected.controller;
     this.tls = connected.tls;
+    this.#broker = connected.broker;
     this.link = connected.link;
     this.connectRecord = connected.connectRecord;
     this.maxRecordBytes = connected.maxRecordBytes ?? Infinity;
     this.#limits = limits;
+  }
+
+  /** Whether a controller that is reached by that row (of an MTP, of a connection to a broker; empty: any) is so here. */
+  isBy(row: string): boolean {
+    return row === "" || row === this.mtp || row === this.#broker;
   }
 
   get isOpen(): boolean {

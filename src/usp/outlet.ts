@@ -152,7 +152,7 @@ export class Outlet implements Postman {
     if (connection.peer !== undefined && connection.peer !== controller.endpointId) return undefined;
     for (const route of controller.routes) {
       if (route.protocol !== connection.door.protocol) continue;
-      if (route.agentMtp !== "" && route.agentMtp !== connection.mtp) continue;
+      if (!connection.isBy(route.agentMtp)) continue;
       if (!connection.hasAddresses) return AT_THE_OTHER_END;
       if (route.to !== "") return route;
     }
@@ -165,7 +165,7 @@ export class Outlet implements Postman {
     for (const { agentMtp, protocol } of [...controller.routes, ANY]) {
       for (const connection of this.#connections) {
         if (!connection.isOpen || (protocol && protocol !== connection.door.protocol)) continue;
-        if (agentMtp !== "" && agentMtp !== connection.mtp) continue;
+        if (!connection.isBy(agentMtp)) continue;
         const destination = this.routeOn(connection, controller);
         if (destination) return { connection, destination };
       }

@@ -12,13 +12,16 @@ export interface RetryPolicy {
   readonly maximumMs: number;
   /** The window that stays; default the tenth. 1: every wait is drawn from the first (R-UDS.10). */
   readonly lastWindow?: number;
+  /** Waits are drawn from [0, m·k^(n-1)) instead: of STOMP (ServerRetryInitialInterval). */
+  readonly fromZero?: boolean;
 }
 
 const LAST_WINDOW = 10;
 
 /** Milliseconds before retry `attempt` (1 for the first). `random` is in [0, 1). */
 export function retryDelay(policy: RetryPolicy, attempt: number, random: number): number {
-  const { minimumMs, multiplier, maximumMs, lastWindow = LAST_WINDOW } = policy;
+  const { minimumMs, multiplier, maximumMs, lastWindow = LAST_WINDOW, fromZero = false } = policy;
   const from = minimumMs * multiplier ** (Math.min(Math.max(attempt, 1), lastWindow) - 1);
+  if (fromZero) return random * Math.min(maximumMs, from);
   return Math.min(maximumMs, from + random * from * (multiplier - 1));
 }

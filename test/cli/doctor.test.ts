@@ -114,7 +114,7 @@ describeUnless(sceneMissing(), "doctor on the gateway of a live home", () => {
     });
     expect(of("helper")?.Found).toContain("the helper lacks CAP_NET_ADMIN");
     expect(of("doctor itself")?.Found).toBe("user 65534");
-    expect(of("brokers")).toMatchObject({ State: "fail", Remedy: "add a section: config mqtt" });
+    expect(of("brokers")).toMatchObject({ State: "fail", Remedy: "add a section: config mqtt or stomp" });
   });
 
   test("tells that the broker went, and the agent after it", async () => {
@@ -151,7 +151,7 @@ describeUnless(gatewayMissing ?? missing("root"), "doctor beside an agent", () =
     expect(found?.of("Device.LocalAgent.MTP.1.")).toMatchObject({
       State: "fail",
       Found: `127.0.0.1:${port} Down, listens on ${AGENT_TOPIC}; last Record in never, out never: 127.0.0.1:${port}: connection refused: nothing listens there`,
-      Remedy: "check host, port, credentials and TLS of the mqtt section",
+      Remedy: "check host, port, credentials and TLS of its section",
     });
     expect(found?.of("helper")).toMatchObject({ State: "warn", Found: "option helper is none" });
   }, 30_000);

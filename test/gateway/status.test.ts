@@ -12,7 +12,7 @@ test("is written at once for news, and for later records once a minute", async (
   const directory = mkdtempSync(join(tmpdir(), "spin-usp-status-"));
   let parts: Northbound | undefined;
   const gateway = await Gateway.start({ before: (northbound) => (parts = northbound) });
-  const { tree, mtpStates, mqttStates } = parts as Northbound;
+  const { tree, mtpStates, mqttStates, stompStates } = parts as Northbound;
   const clock = new ManualClock(START);
   jest.useFakeTimers({
     doNotFake: ["performance", "Date", "setImmediate", "setTimeout", "queueMicrotask", "nextTick"],
@@ -22,6 +22,7 @@ test("is written at once for news, and for later records once a minute", async (
     tree,
     mtpStates,
     mqttStates,
+    stompStates,
     home: gateway.spin,
     sources: [],
     clock,

@@ -13,12 +13,15 @@ export const CONTROLLER_TOPIC = "usp/controller/operator";
 export interface AgentOptions {
   /** Where config and state lie; several starts in one folder are restarts of one agent. */
   readonly folder: string;
-  readonly broker: { readonly host: string; readonly port: number };
+  /** Of MQTT; absent: `sections` say how the agent is reached. */
+  readonly broker?: { readonly host: string; readonly port: number };
   readonly namespace?: string;
   /** Default "5.0". */
   readonly mqttVersion?: "5.0" | "3.1.1";
   /** Options of the mqtt section, over the defaults. */
   readonly mqtt?: Readonly<Record<string, string>>;
+  /** Options of the controller's section, over the defaults: `{ stomp: "broker" }`. */
+  readonly controller?: Readonly<Record<string, string>>;
   /** Role of the controller that the tests are. */
   readonly role?: string;
   /** Default helper; `none` leaves the kernel alone. */
@@ -70,30 +73,16 @@ export async function writeConfig(options: AgentOptions): Promise<string> {
         privacy_ceiling: "Destinations",
       },
     },
-    {
-      type: "mqtt",
-      name: "broker",
-      options: {
-        host: broker.host,
-        port: String(broker.port),
-        version: options.mqttVersion ?? "5.0",
-        topic: AGENT_TOPIC,
-        // The broker of the test home speaks plain MQTT over its own wire.
-        tls: "0",
-        qos: String(options.qos ?? 1),
-        allow_plaintext: "1",
-        ...options.mqtt,
-      },
-    },
+    ...(broker ? [mqttSection(broker, options)] : []),
     {
       type: "controller",
       name: "operator",
       options: {
         endpoint_id: CONTROLLER_ID,
-        mqtt: "broker",
-        topic: CONTROLLER_TOPIC,
+        ...(broker ? { mqtt: "broker", topic: CONTROLLER_TOPIC } : {}),
         role: options.role ?? "Operator",
         secured: "1",
+        ...options.controller,
       },
     },
     { type: "capture", options: { interface: ["br-lan"], ...options.capture } },
@@ -108,6 +97,24 @@ export async function writeConfig(options: AgentOptions): Promise<string> {
   const path = join(folder, "spin-usp.conf");
   await writeFile(path, configText(sections));
   return path;
+}
+
+function mqttSection(broker: { host: string; port: number }, options: AgentOptions): ConfigSection {
+  return {
+    type: "mqtt",
+    name: "broker",
+    options: {
+      host: broker.host,
+      port: String(broker.port),
+      version: options.mqttVersion ?? "5.0",
+      topic: AGENT_TOPIC,
+      // The broker of the test home speaks plain MQTT over its own wire.
+      tls: "0",
+      qos: String(options.qos ?? 1),
+      allow_plaintext: "1",
+      ...options.mqtt,
+    },
+  };
 }
 
 /** Of an agent whose config names no sockets. */

@@ -33,3 +33,9 @@ test("an odd attempt counts as the first", () => {
   expect(seconds(0, 0)).toBe(5);
   expect(seconds(-3, 0)).toBe(5);
 });
+
+test("STOMP's first wait is anywhere up to ServerRetryInitialInterval, and the bound grows", () => {
+  const policy = { minimumMs: 60_000, multiplier: 2, maximumMs: 200_000, fromZero: true };
+  expect([1, 2, 3].map((attempt) => seconds(attempt, 0, policy))).toEqual([0, 0, 0]);
+  expect([1, 2, 3, 20].map((attempt) => seconds(attempt, 0.5, policy))).toEqual([30, 60, 100, 100]);
+});
