@@ -1,8 +1,9 @@
 /** Options of `spin-usp ctl`: from the command line, else the environment, else a file, else the default. */
-import { readFileSync } from "node:fs";
+import { accessSync, constants, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { ConnectOptions } from "../controller/connect.ts";
 import { TOPIC_PRESETS, type TopicPresetName } from "../mtp/presets.ts";
+import { RESIDENT_SOCKET } from "../lib/resident-socket.ts";
 import { parseDuration } from "./text.ts";
 
 /** What a person typed wrongly: exit code 2. */
@@ -29,6 +30,11 @@ export const CONNECTION = {
     type: "string",
     value: "URL",
     help: "of an agent that listens itself: wss://HOST:PORT/PATH; without a broker",
+  },
+  socket: {
+    type: "string",
+    value: "PATH",
+    help: "the agent's local door; without it, a broker or a URL: the resident's, where we may",
   },
   version: { type: "string", value: "5|3.1.1", help: "version of MQTT: that of the agent", default: "5" },
   agent: { type: "string", value: "EID", help: "endpoint id of the agent" },
@@ -90,6 +96,8 @@ export interface Surroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The text of a file. @throws Error */
   readonly readFile?: (path: string) => string;
+  /** Whether a socket is there that we may connect to. */
+  readonly mayConnect?: (path: string) => boolean;
 }
 
 /** @throws UsageError */
@@ -128,16 +136,27 @@ function misuse({ code, message }: NodeJS.ErrnoException): string {
 type Given = { readonly [name: string]: string | boolean | undefined };
 
 /** The connection's options with their sources in order. */
-function settings(given: Given, { env, readFile = read }: Surroundings): Map<keyof typeof CONNECTION, string> {
+function settings(
+  given: Given,
+  { env, readFile = read, mayConnect = isAccessible }: Surroundings,
+): Map<keyof typeof CONNECTION, string> {
   const file = configFile(env, readFile);
   const all = new Map<keyof typeof CONNECTION, string>();
+  let isTold = false;
   for (const [name, option] of Object.entries(CONNECTION) as [keyof typeof CONNECTION, Option][]) {
-    const typed =
-      given[name] ?? env[`SPIN_USP_${name.replace("-", "_").toUpperCase()}`] ?? file.get(name) ?? option.default;
+    const told = given[name] ?? env[`SPIN_USP_${name.replace("-", "_").toUpperCase()}`] ?? file.get(name);
+    if (told !== undefined && WHERE.includes(name)) isTold = true;
+    const typed = told ?? option.default;
     if (typed !== undefined && typed !== "") all.set(name, String(typed));
   }
+  if (!isTold && mayConnect(RESIDENT_SOCKET)) all.set("socket", RESIDENT_SOCKET);
+  // Where the command line says where, nothing else does.
+  if (WHERE.some((name) => given[name] !== undefined) && given["socket"] === undefined) all.delete("socket");
   return all;
 }
+
+/** Options that say where the agent is. */
+const WHERE: readonly string[] = ["broker", "url", "socket"];
 
 function configFile(env: Surroundings["env"], readFile: (path: string) => string): Map<string, string> {
   const folder = env["XDG_CONFIG_HOME"] ?? (env["HOME"] === undefined ? undefined : `${env["HOME"]}/.config`);
@@ -182,7 +201,8 @@ function connectionOf(set: Map<keyof typeof CONNECTION, string>, { readFile = re
       throw new UsageError(`--${name}: ${(error as Error).message}`);
     }
   };
-  const agentId = set.get("agent");
+  const socket = set.get("socket");
+  const agentId = set.get("agent") ?? (socket === undefined ? undefined : "");
   if (agentId === undefined) {
     throw new UsageError('which agent? Give --agent EID (as os::00D09E-0001), SPIN_USP_AGENT, or "agent" in ctl.json');
   }
@@ -193,7 +213,7 @@ function connectionOf(set: Map<keyof typeof CONNECTION, string>, { readFile = re
   const password = file("password-file")?.split(/\r?\n/)[0];
   const insecure = set.get("insecure") === "true" || set.get("insecure") === "1";
   const agentTopic = set.get("agent-topic");
-  const url = set.get("url");
+  const url = socket === undefined ? set.get("url") : `unix:${socket}`;
   const controllerTopic = set.get("reply-topic");
   return {
     controllerId: need("controller"),
@@ -218,6 +238,15 @@ function connectionOf(set: Map<keyof typeof CONNECTION, string>, { readFile = re
       },
     },
   };
+}
+
+function isAccessible(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function read(path: string): string {

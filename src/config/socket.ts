@@ -1,4 +1,5 @@
 /** Options of a local door: a Unix socket on which controllers of one role reach the agent. */
+import { SOCKET_FOLDER } from "../lib/resident-socket.ts";
 import { bool, endpointId, file, oneOf, text, type ValuesOf } from "./option.ts";
 
 export const socketOptions = {
@@ -35,7 +36,7 @@ export function completeSockets(given: readonly SocketConfig[]): readonly Socket
   const isThere = given.some(({ role, name }) => role === "Resident" || name === RESIDENT.name);
   return [...(isThere ? [] : [RESIDENT]), ...given].map((socket) => ({
     ...socket,
-    path: socket.path === "" ? `${FOLDER}/${socket.name}.sock` : socket.path,
+    path: socket.path === "" ? `${SOCKET_FOLDER}/${socket.name}.sock` : socket.path,
     endpoint_id: socket.endpoint_id === "" ? `self::${socket.name}` : socket.endpoint_id,
   }));
 }

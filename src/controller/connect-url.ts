@@ -1,6 +1,7 @@
 /** A controller at the agent's own address, where no broker stands between them: one function a scheme. */
 import { MtpError } from "../mtp/error.ts";
 import type { UrlOptions } from "./connect.ts";
+import { connectBySocket } from "./connect-socket.ts";
 import { connectByWebSocket } from "./connect-websocket.ts";
 import type { Controller } from "./controller.ts";
 
@@ -9,6 +10,7 @@ type Connect = (options: UrlOptions, signal: AbortSignal) => Promise<Controller>
 const SCHEMES: { readonly [scheme: string]: Connect } = {
   ws: connectByWebSocket,
   wss: connectByWebSocket,
+  unix: connectBySocket,
 };
 
 /** @throws MtpError */
