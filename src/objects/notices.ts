@@ -67,6 +67,7 @@ function tell(tree: Tree, notice: Notice): void {
     case "status-changed":
     case "part-changed":
     case "address-conflict":
+    case "incident":
       return;
   }
 }

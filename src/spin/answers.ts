@@ -45,14 +45,16 @@ export class Answers {
     this.#options = options;
   }
 
-  asked(query: Query, counters: Counters): void {
+  /** @returns the slot of the device that asked; -1: none that is known */
+  asked(query: Query, counters: Counters): number {
     const { devices, clock } = this.#options;
     const slot = this.#slotOf(query);
-    if (slot < 0) return;
+    if (slot < 0) return -1;
     counters.add(slot, Counter.DnsQueries, 1);
     // A question that a blocked device asks in vain is a retry, not life.
     if (devices.bySlot(slot)?.blocked === true) devices.seen(slot, query.time);
     else devices.sent(slot, query.time, clock.monotonic());
+    return slot;
   }
 
   answered(answer: Answer): void {

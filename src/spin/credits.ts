@@ -23,6 +23,15 @@ export interface CreditsOptions {
   readonly names: Names;
   /** The device in a slot sent something by itself, at the latest then (milliseconds since 1970). */
   readonly sent: (slot: number, time: number) => void;
+  readonly watch?: FlowWatch;
+}
+
+/** Who is told what becomes of flows: the detectors. */
+export interface FlowWatch {
+  /** A flow that has just begun has got its device. */
+  began(row: number): void;
+  /** Packets that were counted for the device of a flow with the Internet. */
+  moved(row: number, sent: number, received: number): void;
 }
 
 export class Credits {
@@ -65,6 +74,7 @@ export class Credits {
       this.#creditPeer(row, sent, received);
       return;
     }
+    this.#options.watch?.moved(row, delta[sent] as number, delta[received] as number);
     counters.addTraffic(
       slot,
       delta[sent + 1] as number,

@@ -362,6 +362,7 @@ export class FlowTable {
       if (opened) flows[destination] = (flows[destination] as number) + 1;
     }
     this.#credits.credit(row);
+    if (((rows.flags[row] as number) & RowFlag.NewSeen) !== 0) this.#options.watch?.began(row);
   }
 
   /** Half of the table is room enough for any one device: the other half is for the others. */

@@ -95,6 +95,8 @@ export type Observation =
        */
       readonly state: "reachable" | "stale" | "gone" | "frame" | "dropped";
     }
+  /** A home device asked by ARP who has an IPv4 address. */
+  | { readonly kind: "who-has"; readonly time: number; readonly mac: number; readonly target: string }
   | {
       readonly kind: "lease";
       readonly time: number;

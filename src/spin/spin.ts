@@ -14,9 +14,10 @@ import { Baselines } from "./baselines.ts";
 import { Condition } from "./condition.ts";
 import { Counters } from "./counters.ts";
 import { Destinations } from "./destinations.ts";
+import { Detection } from "./detection.ts";
 import { DeviceTable } from "./devices.ts";
 import type { DeviceRow } from "./devices.ts";
-import { HomeMap } from "./direction.ts";
+import { HomeMap, peerOffset } from "./direction.ts";
 import { EndedFlows } from "./ended-flows.ts";
 import { FlowTable } from "./flows.ts";
 import { Keeper } from "./keeper.ts";
@@ -81,6 +82,7 @@ export class Spin implements Home {
   readonly rules: RuleBook;
   readonly summary: HomeSummary;
   readonly capture: CaptureFigures;
+  readonly detection: Detection;
 
   readonly #options: SpinOptions;
   readonly #limits: Limits;
@@ -159,13 +161,32 @@ export class Spin implements Home {
       ended: this.#ended,
       baselines: this.#baselines,
       sent: (slot, time) => this.#devices.sent(slot, time, clock.monotonic()),
+      watch: {
+        began: (row) => this.detection.detectors.began(row, clock.monotonic()),
+        moved: (row, sent, received) => this.detection.detectors.moved(row, sent, received),
+      },
+    });
+    this.detection = new Detection({
+      clock,
+      slots,
+      rows: this.#flows.rows,
+      counters: this.#counters,
+      devices: this.#devices,
+      isStopped: (row) => this.#isStopped(row),
+      notify: (notice) => {
+        if (notice.kind === "opened") this.#devices.dirty = true;
+        this.#notify({ kind: "incident", notice });
+      },
     });
     this.#neighbourhood = new Neighbourhood({
       clock,
       home: this.#home,
       owners: this.#owners,
       devices: this.#devices,
-      conflict: (address, owner, claimant) => this.#notify({ kind: "address-conflict", address, owner, claimant }),
+      conflict: (address, owner, claimant) => {
+        this.#notify({ kind: "address-conflict", address, owner, claimant });
+        this.detection.addressConflict(claimant, address, owner);
+      },
     });
     this.#sources = new Sources(options.sources ?? [], this.#log, (observation, index) => {
       this.#observe(observation, index);
@@ -282,15 +303,19 @@ export class Spin implements Home {
         this.#flows.dumped(observation.startedAt, source);
         break;
       case "query":
-        // A new device may ask before its neighbour entry is known; the question shows both of its addresses.
-        if (observation.mac !== undefined && !this.#devices.byMac(observation.mac))
-          this.#neighbourhood.asked(observation.mac, observation.client, observation.time);
-        this.#answers.asked(observation, this.#counters);
+        this.#asked(observation);
         break;
       case "answer":
         this.#events.dnsAnswers++;
         this.#answers.answered(observation);
         break;
+      case "who-has": {
+        const target = parseAddress(observation.target);
+        const device = this.#devices.byMac(observation.mac);
+        if (target && device)
+          this.detection.detectors.arpScan.asked(device.slot, target[3] as number, observation.time);
+        break;
+      }
       case "neighbour":
         this.#neighbourhood.neighbour(observation);
         break;
@@ -305,6 +330,14 @@ export class Spin implements Home {
         this.#condition.lost();
         break;
     }
+  }
+
+  #asked(query: Extract<Observation, { kind: "query" }>): void {
+    // A new device may ask before its neighbour entry is known; the question shows both of its addresses.
+    if (query.mac !== undefined && !this.#devices.byMac(query.mac))
+      this.#neighbourhood.asked(query.mac, query.client, query.time);
+    const slot = this.#answers.asked(query, this.#counters);
+    if (slot >= 0) this.detection.detectors.dnsTunnel.asked(slot, query.name, query.type, query.time);
   }
 
   /** The last work: what has ended goes to the past, hits are fetched, everything is saved. */
@@ -330,6 +363,7 @@ export class Spin implements Home {
     this.#destinations.tick(now);
     this.#flows.tick();
     this.#answers.tick();
+    this.detection.tick();
     if (++this.#ticks % SWEEP_TICKS === 0) this.#owners.sweep(now);
     this.rules.expire();
     this.#reconciler?.tick();
@@ -395,6 +429,23 @@ export class Spin implements Home {
     this.#names.removeAll(slot);
     this.#destinations.removeAll(slot);
     this.#ended.removeAll(slot);
+    this.detection.clear(slot);
+  }
+
+  /** A rule of ours stops the flow. */
+  #isStopped(row: number): boolean {
+    const { rows } = this.#flows;
+    const device = this.#devices.bySlot(rows.device[row] as number);
+    if (!device) return false;
+    const offset = row * 16 + peerOffset(rows.direction[row] as number);
+    return this.#inForce.verdicts.blocks({
+      mac: device.mac,
+      words: rows.addresses,
+      offset,
+      names: this.#names.all(device.slot, rows.addresses, offset),
+      protocol: rows.protocol[row] as number,
+      port: rows.ports[row * 4 + 1] as number,
+    });
   }
 
   // ---- rules -------------------------------------------------------------------------------------------------------
@@ -559,6 +610,7 @@ export class Spin implements Home {
       rows: this.#flows.rows,
       baselines: this.#baselines,
       names: this.#names,
+      detection: this.detection,
       now: this.#clock.now(),
       monotonic: this.#clock.monotonic(),
     };

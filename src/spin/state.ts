@@ -6,6 +6,7 @@ import { parseAddress, parseMac, printAddress } from "../lib/address.ts";
 import type { Baselines } from "./baselines.ts";
 import { packBaselines } from "./baselines.ts";
 import type { Counters } from "./counters.ts";
+import type { Detection } from "./detection.ts";
 import type { DeviceTable, SavedDevice } from "./devices.ts";
 import type { FlowRows } from "./flow-rows.ts";
 import type { Names } from "./names.ts";
@@ -22,6 +23,7 @@ export interface StateParts {
   readonly rows: FlowRows;
   readonly baselines: Baselines;
   readonly names: Names;
+  readonly detection: Detection;
   /** Both clocks at the moment of saving or loading: deadlines are kept as the wall's. */
   readonly now: number;
   readonly monotonic: number;
@@ -82,6 +84,7 @@ export function saveState(
     hits: [...hits].map(([id, { packets, bytes, lastHit }]) => [id, packets, bytes, lastHit]),
     readings,
     names: savedNames,
+    detection: parts.detection.save(),
     flows: packBaselines(rows, parts.baselines),
   };
 }
@@ -106,6 +109,7 @@ export function loadState(document: unknown, parts: StateParts): LoadedState {
     if (typeof id === "number") hits.set(id, { packets: count(packets), bytes: count(bytes), lastHit: count(lastHit) });
   }
   baselines.load(state["flows"]);
+  parts.detection.load(state["detection"]);
   const reservedNumbers = Math.max(count(state["reservedNumbers"]), devices.nextNumber);
   return { reservedNumbers, hits, readings: state["readings"] };
 }

@@ -5,6 +5,7 @@
  *
  * Counters are doubles: exact up to 2^53 bytes (9 petabytes), which is above what a home moves in its life.
  */
+import type { IncidentNotice } from "./detect/incidents.ts";
 import type { Observation } from "./observation.ts";
 import type { RuleHits } from "./rules.ts";
 
@@ -172,6 +173,7 @@ export type Notice =
   | { readonly kind: "status-changed" }
   /** Status, backend or last error of a source or the enforcer. */
   | { readonly kind: "part-changed" }
+  | { readonly kind: "incident"; readonly notice: IncidentNotice }
   /** Somebody claims an address that its owner still holds (an incident in the making). */
   | {
       readonly kind: "address-conflict";

@@ -1,0 +1,103 @@
+/**
+ * Outbound floods, by the clock: many new TCP connections a second, or many packets a second that nobody answers (UDP,
+ * ICMP and the rest). Measured: benign devices open at most 13 connections a second, a SYN scan 708; 50 separates them.
+ * Calls, games and cameras send one-way for moments; ten seconds of a thousand unanswered packets a second are none of
+ * these (our own figure, from the codecs' rates: a 4K camera sends about 1,500 packets a second, answered by RTCP).
+ */
+import type { DetectorSettings, Report } from "./finding.ts";
+
+export interface FloodSettings extends DetectorSettings {
+  /** New TCP connections a second. */
+  readonly connections: number;
+  /** Unanswered packets a second. */
+  readonly packets: number;
+  /** Both as a mean over this long. */
+  readonly windowMs: number;
+}
+
+export const defaultFlood: FloodSettings = { enable: true, connections: 50, packets: 1000, windowMs: 10_000 };
+
+/** The mean is taken over sub-windows of a second. */
+const MAX_SECONDS = 60;
+
+export class Flood {
+  settings = defaultFlood;
+  readonly #report: Report;
+  readonly #slots: number;
+  /** Since the last tick. */
+  readonly #opened: Float64Array;
+  readonly #unanswered: Float64Array;
+  /** Rings of a second each. */
+  readonly #openedRing: Float64Array;
+  readonly #unansweredRing: Float64Array;
+  #second = 0;
+  #filled = 0;
+
+  constructor(slots: number, report: Report) {
+    this.#report = report;
+    this.#slots = slots;
+    this.#opened = new Float64Array(slots);
+    this.#unanswered = new Float64Array(slots);
+    this.#openedRing = new Float64Array(slots * MAX_SECONDS);
+    this.#unansweredRing = new Float64Array(slots * MAX_SECONDS);
+  }
+
+  /** A TCP connection that the device began and that had no answer when it was told, or any. */
+  connected(slot: number): void {
+    this.#opened[slot] = (this.#opened[slot] as number) + 1;
+  }
+
+  /** Packets on flows, not of TCP, that had no answer so far. */
+  unanswered(slot: number, packets: number): void {
+    this.#unanswered[slot] = (this.#unanswered[slot] as number) + packets;
+  }
+
+  /** Called once a second. */
+  tick(time: number): void {
+    const { enable, connections, packets, windowMs } = this.settings;
+    const seconds = Math.min(MAX_SECONDS, Math.max(1, Math.round(windowMs / 1000)));
+    this.#second = (this.#second + 1) % MAX_SECONDS;
+    this.#filled = Math.min(this.#filled + 1, MAX_SECONDS);
+    for (let slot = 0; slot < this.#slots; slot++) {
+      const at = slot * MAX_SECONDS + this.#second;
+      this.#openedRing[at] = this.#opened[slot] as number;
+      this.#unansweredRing[at] = this.#unanswered[slot] as number;
+      const isQuiet = this.#opened[slot] === 0 && this.#unanswered[slot] === 0;
+      this.#opened[slot] = this.#unanswered[slot] = 0;
+      // What is quiet now does not begin to flood now.
+      if (isQuiet || !enable || this.#filled < seconds) continue;
+      const opened = this.#mean(this.#openedRing, slot, seconds);
+      const unanswered = this.#mean(this.#unansweredRing, slot, seconds);
+      if (opened >= connections) this.#tell(slot, time, opened, connections, seconds, "new connections");
+      else if (unanswered >= packets) this.#tell(slot, time, unanswered, packets, seconds, "unanswered packets");
+    }
+  }
+
+  clear(slot: number): void {
+    this.#opened[slot] = this.#unanswered[slot] = 0;
+    this.#openedRing.fill(0, slot * MAX_SECONDS, (slot + 1) * MAX_SECONDS);
+    this.#unansweredRing.fill(0, slot * MAX_SECONDS, (slot + 1) * MAX_SECONDS);
+  }
+
+  #mean(ring: Float64Array, slot: number, seconds: number): number {
+    let sum = 0;
+    for (let back = 0; back < seconds; back++)
+      sum += ring[slot * MAX_SECONDS + ((this.#second - back + MAX_SECONDS) % MAX_SECONDS)] as number;
+    return sum / seconds;
+  }
+
+  #tell(slot: number, time: number, mean: number, threshold: number, seconds: number, what: string): void {
+    const measured = Math.round(mean);
+    this.#report({
+      type: "Flood",
+      slot,
+      severity: "High",
+      time,
+      measured,
+      threshold,
+      windowMs: seconds * 1000,
+      summary: `sent ${measured} ${what} a second for ${seconds} s`,
+      peers: [],
+    });
+  }
+}

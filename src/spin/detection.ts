@@ -1,0 +1,118 @@
+/** Detectors and incidents of a home: what is seen goes in, incidents come out, with their device. */
+import type { Clock } from "../lib/clock.ts";
+import type { Counters } from "./counters.ts";
+import { Detectors } from "./detect/detectors.ts";
+import type { Finding } from "./detect/finding.ts";
+import { Incidents, type Incident, type IncidentNotice } from "./detect/incidents.ts";
+import type { DeviceTable } from "./devices.ts";
+import type { FlowRows } from "./flow-rows.ts";
+import type { HomeDevice } from "./types.ts";
+
+export interface DetectionOptions {
+  readonly clock: Clock;
+  readonly slots: number;
+  readonly rows: FlowRows;
+  readonly counters: Counters;
+  readonly devices: DeviceTable;
+  readonly isStopped: (row: number) => boolean;
+  readonly notify: (notice: IncidentNotice) => void;
+}
+
+const MAX_INCIDENTS = 100;
+/** An address that its owner still holds is claimed again and again by a spoofer; by a clone of an old lease, now and then. */
+const CLAIMS = 3;
+const CLAIMS_MS = 60_000;
+
+export class Detection {
+  readonly detectors: Detectors;
+  readonly incidents: Incidents;
+  /** Address spoofing has no thresholds beyond its switch. */
+  spoofing = { enable: true };
+  readonly #options: DetectionOptions;
+  /** Claims of each slot within a minute: how many, and since when. */
+  readonly #claims: Float64Array;
+  readonly #claimsFrom: Float64Array;
+
+  constructor(options: DetectionOptions) {
+    this.#options = options;
+    const { slots, rows, counters, devices, clock } = options;
+    this.incidents = new Incidents({ limit: MAX_INCIDENTS, notify: options.notify });
+    this.#claims = new Float64Array(slots);
+    this.#claimsFrom = new Float64Array(slots);
+    this.detectors = new Detectors({
+      slots,
+      rows,
+      counters,
+      isStopped: options.isStopped,
+      knownMs: (slot) => {
+        const row = devices.bySlot(slot);
+        return row ? Math.max(0, clock.now() - row.firstSeen) : -1;
+      },
+      report: (finding) => this.#found(finding),
+    });
+  }
+
+  tick(): void {
+    const { clock } = this.#options;
+    this.detectors.tick(clock.now(), clock.monotonic());
+    this.incidents.tick(clock.now());
+  }
+
+  /** The claimant shows an address as its own that its owner still holds. */
+  addressConflict(claimant: number, address: string, owner: HomeDevice): void {
+    const slot = this.#options.devices.byMac(claimant)?.slot ?? -1;
+    const time = this.#options.clock.now();
+    if (slot < 0 || !this.spoofing.enable) return;
+    if (time - (this.#claimsFrom[slot] as number) > CLAIMS_MS) {
+      this.#claimsFrom[slot] = time;
+      this.#claims[slot] = 0;
+    }
+    this.#claims[slot] = (this.#claims[slot] as number) + 1;
+    if (this.#claims[slot] < CLAIMS) return;
+    this.#found({
+      type: "AddressSpoofing",
+      slot,
+      severity: "Medium",
+      time,
+      measured: this.#claims[slot],
+      threshold: CLAIMS,
+      windowMs: CLAIMS_MS,
+      summary: `claimed an address that another device holds`,
+      peers: [`${address} of ${owner.physAddress}`],
+    });
+    this.#claims[slot] = 0;
+  }
+
+  /** The slot is another device's from now on. */
+  clear(slot: number): void {
+    this.detectors.clear(slot);
+    this.#claims[slot] = 0;
+  }
+
+  save(): unknown {
+    const { devices } = this.#options;
+    const seen: [number, string][] = [];
+    for (const { number, slot } of devices.values()) {
+      const bits = this.detectors.newDestination.save(slot);
+      if (bits !== "") seen.push([number, bits]);
+    }
+    return { incidents: this.incidents.save(), seen };
+  }
+
+  /** Takes what `save` made, once the devices are loaded; what it is not is left out. */
+  load(saved: unknown): void {
+    if (typeof saved !== "object" || saved === null) return;
+    const { incidents, seen } = saved as { incidents?: unknown; seen?: unknown };
+    this.incidents.load(incidents);
+    for (const entry of Array.isArray(seen) ? (seen as unknown[]) : []) {
+      if (!Array.isArray(entry)) continue;
+      const row = this.#options.devices.byNumber(Number(entry[0]));
+      if (row) this.detectors.newDestination.load(row.slot, entry[1]);
+    }
+  }
+
+  #found(finding: Finding): Incident | undefined {
+    const row = this.#options.devices.bySlot(finding.slot);
+    return row && this.incidents.report(finding, row.mac).incident;
+  }
+}
