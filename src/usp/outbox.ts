@@ -19,6 +19,8 @@ export interface Entry {
   readonly subscription: string;
   readonly subscriptionId: string;
   readonly retry: boolean;
+  /** Whether it says how something stands now (ValueChange): lost, nobody would say it again. */
+  readonly isState: boolean;
   /** By the monotonic clock; Infinity: never. */
   readonly expiresAt: number;
   /** What to say to the one behind that door now; `undefined`: nothing, any more or at all. */
@@ -56,7 +58,7 @@ export interface OutboxParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly random: () => number;
-  /** Notifications that wait, of each kind: those that want an answer, and the others. */
+  /** Happenings that wait, of each kind: those that want an answer, and the others. Of states, eight times as many. */
   readonly capacity: number;
   readonly counters: OutboxCounters;
 }
@@ -70,6 +72,8 @@ interface Unanswered {
 
 /** The first change of a burst leaves at once; those within it become one flush. A value that runs wild costs 100 a second. */
 const FLUSH_INTERVAL_MS = 10;
+/** Each state is there once, whatever happens to it: their number is that of parameters watched. */
+const STATES = 8;
 /** Handed to the MTP and not yet taken: more wait here, where newer values replace older ones. */
 const WINDOW = 64;
 
@@ -82,8 +86,8 @@ export class Outbox {
   readonly #capacity: number;
   readonly #counters: OutboxCounters;
   readonly #queue = new Map<string, Entry>();
-  /** Of the queue: those that want an answer, those that do not. */
-  readonly #queued = { retry: 0, plain: 0 };
+  /** Of the queue: happenings that want an answer, those that do not, and states. */
+  readonly #kinds = { retry: new Set<Entry>(), plain: new Set<Entry>(), state: new Set<Entry>() };
   readonly #unanswered = new Map<string, Unanswered>();
   readonly #unansweredByKey = new Map<string, string>();
   #inFlight = 0;
@@ -130,6 +134,7 @@ export class Outbox {
       if (this.#inFlight >= WINDOW) return; // goes on when the link took some
       const door = this.#postman.door(this.#controller);
       if (!door) return; // goes on when a link is up
+      if (entry.retry && this.#unanswered.size >= this.#capacity) continue; // goes on when one is answered
       this.#dequeue(entry);
       if (entry.expiresAt <= this.#clock.monotonic()) {
         this.#counters.expired++;
@@ -163,8 +168,8 @@ export class Outbox {
   close(): void {
     this.#scheduled?.cancel();
     this.#scheduled = undefined;
-    for (const msgId of [...this.#unanswered.keys()]) this.#forget(msgId);
     for (const entry of this.#queue.values()) this.#dequeue(entry);
+    for (const msgId of [...this.#unanswered.keys()]) this.#forget(msgId);
   }
 
   get waiting(): number {
@@ -173,21 +178,18 @@ export class Outbox {
 
   /** Into the queue; where it is full, the oldest of the kind makes room. */
   #enqueue(entry: Entry): void {
-    const kind = entry.retry ? "retry" : "plain";
-    if (this.#queued[kind] >= this.#capacity) {
-      for (const oldest of this.#queue.values()) {
-        if (oldest.retry !== entry.retry) continue;
-        this.#dequeue(oldest);
-        this.#dropped();
-        break;
-      }
+    const kind = this.#kinds[kindOf(entry)];
+    if (kind.size >= this.#capacity * (entry.isState ? STATES : 1)) {
+      const [oldest] = kind;
+      if (oldest) this.#dequeue(oldest);
+      this.#dropped();
     }
     this.#queue.set(entry.key, entry);
-    this.#queued[kind]++;
+    kind.add(entry);
   }
 
   #dequeue(entry: Entry): void {
-    if (this.#queue.delete(entry.key)) this.#queued[entry.retry ? "retry" : "plain"]--;
+    if (this.#queue.delete(entry.key)) this.#kinds[kindOf(entry)].delete(entry);
     if (this.#queue.size === 0) this.#isOverflowing = false;
   }
 
@@ -216,11 +218,6 @@ export class Outbox {
     const value: Notify = { subscriptionId: entry.subscriptionId, sendResp: entry.retry, notification };
     const msg = requestMsg(msgId, { $case: "notify", value });
     if (entry.retry) {
-      if (this.#unanswered.size >= this.#capacity) {
-        const [oldest] = this.#unanswered.keys();
-        if (oldest !== undefined) this.#forget(oldest);
-        this.#dropped();
-      }
       const unanswered = { entry, msg, attempts: 0, timer: undefined };
       this.#unanswered.set(msgId, unanswered);
       this.#unansweredByKey.set(entry.key, msgId);
@@ -277,7 +274,11 @@ export class Outbox {
     clearTimeout(unanswered.timer);
     this.#unanswered.delete(msgId);
     if (this.#unansweredByKey.get(unanswered.entry.key) === msgId) this.#unansweredByKey.delete(unanswered.entry.key);
+    // It was the one too many that held others back.
+    if (this.#unanswered.size === this.#capacity - 1 && this.#queue.size > 0) this.#schedule();
   }
 }
+
+const kindOf = ({ isState, retry }: Entry) => (isState ? "state" : retry ? "retry" : "plain");
 
 const MAX_TIMER_MS = 2 ** 31 - 1;

@@ -108,6 +108,7 @@ export class Subscriptions {
       subscription: "",
       subscriptionId: "",
       retry: true,
+      isState: false,
       expiresAt: Infinity,
       build: () => ({ $case: "onBoardReq", value }),
       answered,
@@ -153,7 +154,7 @@ export class Subscriptions {
 
   #valueChanged(subscription: Subscription, path: string, param: string): void {
     const key = `${subscription.path} ${path}${param}`;
-    this.#push(subscription, key, (view) => notification.valueChange(view, path, param));
+    this.#push(subscription, key, true, (view) => notification.valueChange(view, path, param));
   }
 
   #event(
@@ -178,11 +179,16 @@ export class Subscriptions {
     const recipient = change.kind === "event" ? change.recipient : undefined;
     for (const subscription of this.#index.ofObject(type, object, change.path, options)) {
       if (recipient !== undefined && recipient !== subscription.recipient) continue;
-      this.#push(subscription, `${++this.#serial}`, build);
+      this.#push(subscription, `${++this.#serial}`, false, build);
     }
   }
 
-  #push(subscription: Subscription, key: string, build: (view: View) => Notification | undefined): void {
+  #push(
+    subscription: Subscription,
+    key: string,
+    isState: boolean,
+    build: (view: View) => Notification | undefined,
+  ): void {
     const { controllers, clock } = this.#parts;
     const controller = controllers.at(subscription.recipient);
     if (!controller?.enabled || subscription.endsAt <= clock.now()) return;
@@ -193,6 +199,7 @@ export class Subscriptions {
       subscription: subscription.path,
       subscriptionId: subscription.id,
       retry: subscription.retry,
+      isState,
       expiresAt: subscription.retry ? clock.monotonic() + subscription.expirationMs : Infinity,
       build: (door) => {
         const current = controllers.at(subscription.recipient);

@@ -487,9 +487,9 @@ describe("while nobody can be reached", () => {
     for (let i = 0; i < 25; i++) ring();
     for (let i = 0; i < 5; i++) setParams(world.tree, "Device.House.", { Name: `${i}` });
     await settle();
-    expect(world.agent.counters.notifications.dropped).toBe(16);
+    expect(world.agent.counters.notifications.dropped).toBe(15);
     world.network.isDown = false;
-    await until(() => told().length === 10);
+    await until(() => told().length === 11);
     expect(told().at(-1)).toBe("Device.House.Name=4");
   });
 
