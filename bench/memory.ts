@@ -1,4 +1,7 @@
-/** Memory with 100 devices and 10,000 live flows, what 10,000 more cost, and the peak in a flood and a whole Get. */
+/**
+ * Memory with 100 devices and 10,000 live flows, what 10,000 more cost, and the peak in a flood and a whole Get; and the
+ * peak while 1,000 rules of ten prefixes come in, and in a Get of them all.
+ */
 import { execFileSync } from "node:child_process";
 import { pause } from "../test/support/eventually.ts";
 import { type Scene, scene } from "../test/support/scene.ts";
@@ -7,8 +10,15 @@ import { print } from "./support/table.ts";
 
 /** More, so that the collector's noise is small beside them. */
 const FURTHER = 50_000;
+const RULES = 1000;
+const PREFIXES = 10;
 
 async function main(): Promise<void> {
+  await flows();
+  await rules();
+}
+
+async function flows(): Promise<void> {
   const s = await scene({ devices: 1, agent: { logLevel: "warn" } });
   try {
     const device = s.home.device(1);
@@ -49,6 +59,40 @@ async function main(): Promise<void> {
   } finally {
     await s.end();
   }
+}
+
+async function rules(): Promise<void> {
+  const s = await scene({ devices: 1, agent: { logLevel: "warn" } });
+  try {
+    await s.home.device(1).forgeMacs(99, 200);
+    const before = await settled(s);
+    resetPeak(s.agent.pid);
+    for (let rule = 0; rule < RULES; rule += 20)
+      await Promise.all(
+        Array.from({ length: 20 }, (_, i) => s.operator.addRuleOnly({ destinations: prefixes(rule + i) })),
+      );
+    // Counters of all elements are read meanwhile.
+    await pause(5000);
+    const values = await s.operator.get("Device.");
+    const { peak } = memory(s.agent.pid);
+    print({
+      figure: `peak while ${RULES.toLocaleString("en")} rules of ${PREFIXES} prefixes come in, and in a Get of Device. (${values.size} parameters)`,
+      measured: `${peak.toFixed(0)} MB`,
+      target: "≤ 120 MB",
+      met: peak <= 120,
+      beside: `before: ${describe(before)}; after: ${describe(await settled(s))}`,
+    });
+  } finally {
+    await s.end();
+  }
+}
+
+/** Of one rule; none lies in another. */
+function prefixes(rule: number): string[] {
+  return Array.from({ length: PREFIXES }, (_, i) => {
+    const n = rule * PREFIXES + i;
+    return `100.${64 + (n >> 14)}.${(n >> 6) & 255}.${(n & 63) * 4}/31`;
+  });
 }
 
 /** Flows that were answered and live for two minutes (conntrack's timeout for a stream). */

@@ -114,15 +114,13 @@ export function fromSetElements(
     const value = valueText(source);
     const known = last.byKey.get(key);
     let one: CountedElement;
-    if (!known)
-      one = {
-        ...element(map, fieldValues(fields, from, form), value, { to: fieldValues(fields, to, form), expires }),
-        packets,
-        bytes,
-      };
-    else if (known.packets === packets && known.bytes === bytes && known.value === value && known.expires === expires)
+    if (known?.packets === packets && known.bytes === bytes && known.value === value && known.expires === expires)
       one = known;
-    else one = { id: known.id, map, from: known.from, to: known.to, value, expires, packets, bytes };
+    else {
+      const like = known ?? element(map, fieldValues(fields, from, form), value, { to: fieldValues(fields, to, form) });
+      // Spelled out: a spread of ten thousand gives each its own hidden class, which is larger than the element.
+      one = { id: like.id, map, from: like.from, to: like.to, value, expires, packets, bytes };
+    }
     fresh.set(key, one);
     return one;
   };
