@@ -1,6 +1,7 @@
 /**
- * The floor for a Get over MQTT: an endpoint that decodes the Record and its Msg, answers a constant and encodes. Run as
- * a process of its own: `echo-endpoint.ts PORT TOPIC PARAMETERS`. It has no model, no paths, no permissions.
+ * The floor for a Get over MQTT: an endpoint that decodes the Record and its Msg, answers a constant and encodes. A
+ * process of its own, bundled by scripts/bench.mjs: `echo-endpoint.cjs PORT TOPIC PARAMETERS`. It has no model, no paths,
+ * no permissions.
  */
 import { connect } from "mqtt";
 import { Msg } from "../../proto/generated/usp-msg.ts";

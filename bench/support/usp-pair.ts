@@ -65,9 +65,8 @@ async function answering(load: LoadGenerator, agent: Agent): Promise<void> {
 }
 
 async function echo(port: number, parameters: number): Promise<ChildProcess> {
-  const file = JSON.stringify(resolve("bench/support/echo-endpoint.ts"));
-  const args = ["--require", resolve("test/support/register.cjs"), "-e", `require(${file})`];
-  const child = start(undefined, process.execPath, [...args, "--", String(port), AGENT_TOPIC, String(parameters)]);
+  const file = resolve("build/bench/echo-endpoint.cjs");
+  const child = start(undefined, process.execPath, [file, String(port), AGENT_TOPIC, String(parameters)]);
   child.stderr?.pipe(process.stderr);
   await new Promise((done) => child.stdout?.once("data", done));
   return child;
