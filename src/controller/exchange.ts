@@ -108,6 +108,8 @@ export class Exchange {
   }
 
   async #read(): Promise<void> {
+    // What comes with the connection waits until whoever made it can listen.
+    await new Promise((resolve) => setTimeout(resolve, 0));
     try {
       for await (const { bytes, replyTo } of this.#link.received) this.#take(bytes, replyTo);
       this.#end(new ControllerError("closed", "the connection was closed"));
