@@ -7,6 +7,7 @@ import {
   type StompInfo,
   type StompOptions,
 } from "../mtp/stomp-options.ts";
+import type { UrlOptions } from "./connect.ts";
 import { Controller, type ControllerOptions } from "./controller.ts";
 
 export interface StompConnectOptions extends Omit<ControllerOptions, "agentTopic"> {
@@ -34,4 +35,30 @@ export async function connectByStomp(
   );
   const agentTopic = agentDestination ?? destinationOf(AGENT_DESTINATION, agentId);
   return { controller: new Controller(link, { ...options, agentTopic }), info };
+}
+
+/** The same with the options of ctl: credentials and TLS as for MQTT, `{eid}` and `{ceid}` in destinations. */
+export async function connectByStompUrl(options: UrlOptions, signal: AbortSignal): Promise<Controller> {
+  const { url, mqtt, agentId, controllerId, agentTopic, controllerTopic, ...rest } = options;
+  const { username, password, tls, connectTimeoutMs } = mqtt;
+  const filled = (template: string | undefined) =>
+    template?.replace("{eid}", destinationOf("", agentId)).replace("{ceid}", destinationOf("", controllerId));
+  const { controller } = await connectByStomp(
+    {
+      ...rest,
+      agentId,
+      controllerId,
+      agentDestination: filled(agentTopic),
+      controllerDestination: filled(controllerTopic),
+      stomp: {
+        url,
+        ...(username === undefined ? {} : { username }),
+        ...(password === undefined ? {} : { password }),
+        ...(tls === undefined ? {} : { tls }),
+        ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+      },
+    },
+    signal,
+  );
+  return controller;
 }

@@ -79,6 +79,7 @@ class StompLink implements Link {
   #destination = "";
   #isSubscribed = false;
   #isHeld = false;
+  #isLeaving = false;
   /** Why the connection is about to end, as far as anybody said. */
   #cause: MtpError | undefined;
   #closing: Promise<void> | undefined;
@@ -244,7 +245,8 @@ class StompLink implements Link {
   }
 
   #message({ headers, body, isCut }: StompFrame): void {
-    if (isCut || !KNOWN_CONTENT_TYPES.includes(headers.get("content-type"))) return;
+    // What comes behind the DISCONNECT must not keep its receipt waiting.
+    if (this.#isLeaving || isCut || !KNOWN_CONTENT_TYPES.includes(headers.get("content-type"))) return;
     const named = headers.get("reply-to-dest");
     const replyTo = named !== undefined && isDestination(named) ? { replyTo: named } : {};
     let isSync = true;
@@ -327,6 +329,7 @@ class StompLink implements Link {
   /** Lets the broker say that it has all we sent, if it does so soon. */
   async #shut(): Promise<void> {
     const timer = setTimeout(() => this.#socket.destroy(), CLOSE_MS);
+    this.#isLeaving = true;
     this.#inbox.release();
     if (this.#isSubscribed && !this.#socket.destroyed) {
       this.#socket.resume();
