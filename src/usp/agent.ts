@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ModelChange } from "../model/changes.ts";
+import { Admission } from "./admission.ts";
 import { Connection } from "./connection.ts";
 import { CONTROLLER_TABLE, Controllers, TRUST } from "./controllers.ts";
 import type { DispatchContext } from "./dispatch.ts";
@@ -50,6 +51,7 @@ export class Agent {
   readonly #options: AgentOptions;
   readonly #permissions: Permissions;
   readonly #controllers: Controllers;
+  readonly #admission: Admission;
   readonly #outlet: Outlet;
   readonly #inlet: Inlet;
   readonly #subscriptions: Subscriptions;
@@ -77,7 +79,20 @@ export class Agent {
     this.#limits = limits;
     this.#permissions = new Permissions(tree, log);
     this.#controllers = new Controllers(tree, this.#permissions, policy);
-    this.#outlet = new Outlet({ endpointId, log, startId: randomBytes(4).toString("hex") });
+    this.#admission = new Admission({
+      tree,
+      controllers: this.#controllers,
+      clock,
+      log,
+      trust: options.trust,
+      refresh: () => this.#refresh(),
+    });
+    this.#outlet = new Outlet({
+      endpointId,
+      log,
+      startId: randomBytes(4).toString("hex"),
+      admission: this.#admission,
+    });
     this.#subscriptions = new Subscriptions({
       tree,
       controllers: this.#controllers,
@@ -116,6 +131,7 @@ export class Agent {
       log,
       limits,
       controllers: this.#controllers,
+      admission: this.#admission,
       outlet: this.#outlet,
       refresh: () => this.#refresh(),
       answered: (controller, msgId) => this.#subscriptions.answered(controller, msgId),
@@ -162,6 +178,7 @@ export class Agent {
       this.#stopping.abort();
       unlisten();
       this.#periodic.stop();
+      this.#admission.stop();
       this.#subscriptions.stop();
     }
   }
@@ -227,6 +244,7 @@ export class Agent {
     };
     signal.addEventListener("abort", leave, { once: true });
     try {
+      this.#admission.opened(connection);
       this.#outlet.add(connection);
       this.#greet(connection);
       if (signal.aborted) leave();
@@ -327,6 +345,7 @@ export class Agent {
     if (this.#trustChanged) this.#permissions.invalidate();
     this.#trustChanged = false;
     this.#controllers.reload();
+    this.#admission.invalidate(this.#outlet.connections());
     this.#subscriptions.controllersChanged();
     this.#onBoarding.update();
     this.#periodic.update();
