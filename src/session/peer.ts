@@ -420,6 +420,7 @@ export class PeerSession {
     // R-E2E.19
     if (record.payloadSecurity !== session.security) return this.#fail("payload_security is another than before");
     this.#activeAt = clock.monotonic();
+    this.#isInUse = true;
     if (value.sequenceId === 1n && session.digest === "") session.digest = digestOf(value.payload);
     const isUnchecked = session.channel !== undefined && !session.channel.keys && isMac(record);
     const expected = session.context.expected;

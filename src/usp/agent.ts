@@ -5,7 +5,6 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ModelChange } from "../model/changes.ts";
-import { Admission } from "./admission.ts";
 import { Connection } from "./connection.ts";
 import { CONTROLLER_TABLE, Controllers, TRUST } from "./controllers.ts";
 import type { DispatchContext } from "./dispatch.ts";
@@ -23,6 +22,7 @@ import { PathCache } from "./path-cache.ts";
 import { Periodic } from "./periodic.ts";
 import { Permissions } from "./permissions.ts";
 import { NO_POLICY } from "./policy.ts";
+import { Sessions } from "./sessions.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import { Thresholds } from "./thresholds.ts";
 import type { View } from "./view.ts";
@@ -51,8 +51,8 @@ export class Agent {
   readonly #options: AgentOptions;
   readonly #permissions: Permissions;
   readonly #controllers: Controllers;
-  readonly #admission: Admission;
   readonly #outlet: Outlet;
+  readonly #sessions: Sessions;
   readonly #inlet: Inlet;
   readonly #subscriptions: Subscriptions;
   readonly #thresholds: Thresholds;
@@ -79,19 +79,22 @@ export class Agent {
     this.#limits = limits;
     this.#permissions = new Permissions(tree, log);
     this.#controllers = new Controllers(tree, this.#permissions, policy);
-    this.#admission = new Admission({
+    this.#outlet = new Outlet({ endpointId, log, startId: randomBytes(4).toString("hex") });
+    const outlet = this.#outlet;
+    this.#sessions = outlet.sessions = new Sessions({
+      ...options.sessions,
       tree,
       controllers: this.#controllers,
       clock,
+      random,
       log,
-      trust: options.trust,
-      refresh: () => this.#refresh(),
-    });
-    this.#outlet = new Outlet({
-      endpointId,
-      log,
-      startId: randomBytes(4).toString("hex"),
-      admission: this.#admission,
+      envelope: (connection, controller) => outlet.envelope(connection, controller),
+      find: (controller) => {
+        const found = outlet.find(controller);
+        return found && { connection: found.connection, to: found.destination.to };
+      },
+      disconnect: ({ connection, to }, controller, why) => outlet.disconnect(connection, controller, to, why),
+      quiet: () => this.#quiet(QUIET_MS),
     });
     this.#subscriptions = new Subscriptions({
       tree,
@@ -131,8 +134,8 @@ export class Agent {
       log,
       limits,
       controllers: this.#controllers,
-      admission: this.#admission,
       outlet: this.#outlet,
+      sessions: this.#sessions,
       refresh: () => this.#refresh(),
       answered: (controller, msgId) => this.#subscriptions.answered(controller, msgId),
       resume: (controller) => this.#subscriptions.resume(controller),
@@ -178,7 +181,7 @@ export class Agent {
       this.#stopping.abort();
       unlisten();
       this.#periodic.stop();
-      this.#admission.stop();
+      this.#sessions.stop();
       this.#subscriptions.stop();
     }
   }
@@ -240,11 +243,11 @@ export class Agent {
     const connection = new Connection(mtp, connected, door, this.#limits);
     const leave = () => {
       const left = this.#outlet.leave(connection, this.#controllers.all());
+      this.#sessions.left(connection);
       left.catch((error: unknown) => this.#options.log.debug(`${mtp}: closing failed: ${String(error)}`));
     };
     signal.addEventListener("abort", leave, { once: true });
     try {
-      this.#admission.opened(connection);
       this.#outlet.add(connection);
       this.#greet(connection);
       if (signal.aborted) leave();
@@ -345,7 +348,7 @@ export class Agent {
     if (this.#trustChanged) this.#permissions.invalidate();
     this.#trustChanged = false;
     this.#controllers.reload();
-    this.#admission.invalidate(this.#outlet.connections());
+    this.#sessions.update();
     this.#subscriptions.controllersChanged();
     this.#onBoarding.update();
     this.#periodic.update();

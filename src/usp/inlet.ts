@@ -1,7 +1,6 @@
 /** Everything that reaches the agent: Records in, judged by TR-369's rules, requests to their handlers. */
 import type { Log } from "../lib/log.ts";
 import { UspErrorCode } from "../lib/usp-error.ts";
-import type { Admission } from "./admission.ts";
 import {
   decodeMsg,
   decodeRecord,
@@ -16,6 +15,7 @@ import { dispatch, type Answer, type DispatchContext } from "./dispatch.ts";
 import type { ReceivedRecord } from "./link.ts";
 import type { AgentLimits } from "./options.ts";
 import type { Outlet } from "./outlet.ts";
+import type { Sessions } from "./sessions.ts";
 import type { View } from "./view.ts";
 
 export interface InletParts {
@@ -23,8 +23,8 @@ export interface InletParts {
   readonly log: Log;
   readonly limits: AgentLimits;
   readonly controllers: Controllers;
-  readonly admission: Admission;
   readonly outlet: Outlet;
+  readonly sessions: Sessions;
   /** Takes in changes of the controllers' rows that were made since. */
   readonly refresh: () => void;
   readonly answered: (controller: Controller, msgId: string) => void;
@@ -40,6 +40,8 @@ interface Sender {
   readonly connection: Connection;
   readonly controller: Controller;
   readonly to: string | undefined;
+  /** It came through the controller's session, and its answer goes there (R-MSG.0a). */
+  readonly inSession?: boolean;
 }
 
 export class Inlet {
@@ -85,24 +87,31 @@ export class Inlet {
     const { record } = decoded;
     const sender = this.#sender(connection, record.fromId, record.toId, replyTo);
     if (!sender) return this.#ignore(`a Record from ${record.fromId}`);
+    const isOfSession = record.recordType.$case === "sessionContext";
+    const fault = isOfSession ? undefined : this.#parts.sessions.integrityFault(sender, record);
+    if (fault !== undefined) return this.#ignore(`a Record from ${record.fromId}: ${fault}`);
     this.#parts.outlet.heardVersion(sender.controller, record.version);
     this.#note(sender);
     this.#read(sender, record, responseBytes);
   }
 
-  #read(sender: Sender, { recordType, payloadSecurity }: CompleteRecord, responseBytes: number): void {
-    const { connection, controller, to } = sender;
+  #read(sender: Sender, record: CompleteRecord, responseBytes: number): void {
+    const { connection, controller } = sender;
+    const { sessions, limits } = this.#parts;
+    const { recordType, payloadSecurity } = record;
     switch (recordType.$case) {
       case "noSessionContext":
+        if (sessions.mode(controller) === "Require") return this.#requireSession(sender, recordType.value.payload);
+        sessions.setAside(controller);
         return this.#message(sender, recordType.value.payload, payloadSecurity, responseBytes);
       case "sessionContext":
-        // R-E2E.6a
-        return this.#parts.outlet.disconnect(connection, controller, to, {
-          reasonCode: UspErrorCode.SessionNotAllowed,
-          reason: "session context is not allowed",
-        });
+        // An answer there is cut into Records that the MTP takes.
+        return sessions.take(sender, controller, record, (message) =>
+          this.#message({ ...sender, inSession: true }, message, 0, limits.responseBytes),
+        );
       case "disconnect":
         this.#parts.log.debug(`${controller.endpointId} disconnects: ${recordType.value.reason.slice(0, 128)}`);
+        sessions.dropped(controller);
         // Whatever comes next to it begins with a Connect Record (R-MTP.8).
         connection.announced.delete(controller.path);
         return;
@@ -114,6 +123,21 @@ export class Inlet {
       case "udsConnect":
         return this.#parts.log.debug(`${controller.endpointId} connects`);
     }
+  }
+
+  /** What wants an answer is told that it takes a session; the rest is ignored (R-MTP.5). */
+  #requireSession(sender: Sender, payload: Uint8Array): void {
+    const decoded = decodeMsg(payload);
+    const { msgId } = decoded;
+    const isRequest = decoded.ok ? decoded.content.kind === "request" : decoded.isRequest;
+    if (msgId === undefined || !isRequest)
+      return this.#ignore(`a Message of ${sender.controller.endpointId} outside a session`);
+    this.#error(
+      sender,
+      msgId,
+      UspErrorCode.SecureSessionRequired,
+      "this controller has to use a session (SessionMode)",
+    );
   }
 
   /** R-MQTT.26a: over two versions of MQTT, one side's reply address is not the other's. */
@@ -178,15 +202,15 @@ export class Inlet {
     return context;
   }
 
-  #answer({ connection, controller, to }: Sender, { msg, afterwards }: Answer): void {
+  #answer({ connection, controller, to, inSession }: Sender, { msg, afterwards }: Answer): void {
     this.requests++;
-    if (msg && connection.isOpen) this.#parts.outlet.respond(connection, controller, to, msg);
+    if (msg && (connection.isOpen || inSession)) this.#parts.outlet.respond(connection, controller, to, msg, inSession);
     for (const command of afterwards?.() ?? [])
       command.catch((error: unknown) => this.#parts.log.error("a command's end was lost", error));
   }
 
-  #error({ connection, controller, to }: Sender, msgId: string, code: number, reason: string): void {
-    this.#parts.outlet.respond(connection, controller, to, errorMsg(msgId, code, reason));
+  #error({ connection, controller, to, inSession }: Sender, msgId: string, code: number, reason: string): void {
+    this.#parts.outlet.respond(connection, controller, to, errorMsg(msgId, code, reason), inSession);
   }
 
   /**
@@ -203,11 +227,13 @@ export class Inlet {
 
   /** The controller that sent a Record, if it is one of ours, it was meant for us and can be answered. */
   #sender(connection: Connection, fromId: string, toId: string, replyTo: string | undefined): Sender | undefined {
-    const { endpointId, admission, outlet } = this.#parts;
+    const { endpointId, controllers, outlet } = this.#parts;
     // R-E2E.1; R-ARC.2: what bears our own id is not from a peer.
     if (toId !== endpointId || fromId === endpointId) return undefined;
-    const controller = admission.admit(connection, fromId, replyTo);
-    if (!controller) return undefined;
+    if (connection.peer !== undefined && connection.peer !== fromId) return undefined;
+    const named = connection.controller;
+    const controller = named === undefined ? controllers.known(fromId) : controllers.at(named);
+    if (!controller?.enabled) return undefined;
     if (!connection.hasAddresses) return { connection, controller, to: undefined };
     const to = replyTo ?? outlet.routeOn(connection, controller)?.to;
     if (to === undefined) return undefined;

@@ -1,14 +1,14 @@
 /** Everything that leaves the agent: which connection and address lead to a controller, and the Records' envelopes. */
 import type { Msg } from "../../proto/generated/usp-msg.ts";
 import { describe, type Log } from "../lib/log.ts";
-import type { Admission } from "./admission.ts";
 import { UspErrorCode } from "../lib/usp-error.ts";
-import { encodeMsgRecord, encodeRecord, errorMsg, recordOf, type RecordType } from "./codec.ts";
+import { encodeMsg, encodeMsgRecord, encodeRecord, errorMsg, recordOf, type RecordType } from "./codec.ts";
 import type { Connection } from "./connection.ts";
 import type { Controller } from "./controllers.ts";
 import { NEWEST_VERSION, PROTOCOL_VERSIONS } from "./handlers/get-supported-protocol.ts";
 import type { Posted, Postman } from "./outbox.ts";
 import type { Door } from "./policy.ts";
+import type { Sessions } from "./sessions.ts";
 
 /** Where on a connection a controller is. */
 export interface Destination {
@@ -20,26 +20,18 @@ export interface Destination {
 
 const AT_THE_OTHER_END: Destination = { retainResponse: false, retainNotify: false };
 
-export interface OutletParts {
-  readonly endpointId: string;
-  readonly log: Log;
-  /** What message ids begin with. */
-  readonly startId: string;
-  readonly admission: Pick<Admission, "mayHear">;
-}
-
 export class Outlet implements Postman {
   readonly #endpointId: string;
   readonly #log: Log;
   readonly #startId: string;
-  readonly #admission: Pick<Admission, "mayHear">;
   readonly #connections = new Set<Connection>();
+  /** Made after it, as they send through it. */
+  sessions: Sessions | undefined;
   /** Version of the last Record of each controller, by row path. */
   readonly #versions = new Map<string, string>();
   #lastMsgId = 0;
 
-  constructor({ endpointId, log, startId, admission }: OutletParts) {
-    this.#admission = admission;
+  constructor({ endpointId, log, startId }: { endpointId: string; log: Log; startId: string }) {
     this.#endpointId = endpointId;
     this.#log = log;
     this.#startId = startId;
@@ -80,7 +72,8 @@ export class Outlet implements Postman {
     if (!found) return undefined;
     const { connection, destination } = found;
     this.announce(connection, controller);
-    const record = encodeMsgRecord(this.#envelope(connection, controller), msg);
+    if (this.sessions?.isUsedFor(controller)) return this.#postInSession(controller, msg, connection, destination.to);
+    const record = this.#encode(connection, controller, msg);
     if (record.length > connection.maxRecordBytes) {
       this.#log.warn(`a notification of ${record.length} bytes to ${controller.endpointId} is more than its MTP takes`);
       return Promise.resolve("tooBig");
@@ -101,24 +94,61 @@ export class Outlet implements Postman {
     for (const connection of this.#connections) {
       if (connection === told || !connection.isOpen || connection.controller !== controller.path) continue;
       this.announce(connection, controller);
-      this.#hand(connection, encodeMsgRecord(this.#envelope(connection, controller), msg), {}, undefined);
+      this.#hand(connection, this.#encode(connection, controller, msg), {}, undefined);
+    }
+  }
+
+  async #postInSession(controller: Controller, msg: Msg, connection: Connection, to?: string): Promise<Posted> {
+    try {
+      await this.sessions?.send(controller, encodeMsg(msg), { connection, to });
+      return "taken";
+    } catch (error) {
+      this.#log.debug(`a notification to ${controller.endpointId} did not leave in its session: ${describe(error)}`);
+      return connection.isOpen ? "refused" : "lost";
     }
   }
 
   /** Answers where the request came from. What can't be sent is replaced by an Error for the same request. */
-  respond(connection: Connection, controller: Controller, to: string | undefined, msg: Msg): void {
+  respond(
+    connection: Connection,
+    controller: Controller,
+    to: string | undefined,
+    msg: Msg,
+    inSession: boolean | undefined,
+  ): void {
     this.announce(connection, controller, to);
-    const envelope = this.#envelope(connection, controller);
+    if (inSession === true && this.sessions)
+      return this.#respondInSession(this.sessions, connection, controller, to, msg);
     const destination = this.routeOn(connection, controller);
     const where = { ...(to === undefined ? {} : { to }), ...(destination?.retainResponse ? { retain: true } : {}) };
-    const record = encodeMsgRecord(envelope, msg);
+    const record = this.#encode(connection, controller, msg);
     const msgId = msg.header?.msgId ?? "";
     const tooBig = (why: string) =>
-      encodeMsgRecord(envelope, errorMsg(msgId, UspErrorCode.ResourcesExceeded, `the answer can't be sent: ${why}`));
+      this.#encode(
+        connection,
+        controller,
+        errorMsg(msgId, UspErrorCode.ResourcesExceeded, `the answer can't be sent: ${why}`),
+      );
     if (record.length > connection.maxRecordBytes) {
       const why = `${record.length} bytes are more than the ${connection.maxRecordBytes} that the MTP takes; ask for less`;
       this.#hand(connection, tooBig(why), where, undefined);
     } else this.#hand(connection, record, where, (error) => tooBig(describe(error)));
+  }
+
+  #respondInSession(
+    sessions: Sessions,
+    connection: Connection,
+    controller: Controller,
+    to: string | undefined,
+    msg: Msg,
+  ): void {
+    // The session ended since, by a Disconnect: there is nothing to answer in.
+    if (!sessions.mayAnswer(controller)) return;
+    sessions.send(controller, encodeMsg(msg), { connection, to }).catch((error: unknown) => {
+      this.#log.debug(`${connection.mtp}: an answer did not leave in its session: ${describe(error)}`);
+      if (connection.isOpen && connection.lost++ === 0)
+        this.#log.warn(`${connection.mtp}: an answer is lost, and perhaps more: ${describe(error)}`);
+    });
   }
 
   /** R-MTP.8: before any other Record to that controller on the connection. */
@@ -158,8 +188,9 @@ export class Outlet implements Postman {
 
   /** Where the controller is on that connection, by its MTP rows, or by having spoken there. */
   routeOn(connection: Connection, controller: Controller): Destination | undefined {
-    if (!this.#admission.mayHear(connection, controller)) return undefined;
-    if (connection.controller !== undefined) return AT_THE_OTHER_END;
+    if (connection.controller !== undefined)
+      return connection.controller === controller.path ? AT_THE_OTHER_END : undefined;
+    if (connection.peer !== undefined && connection.peer !== controller.endpointId) return undefined;
     for (const route of controller.routes) {
       if (route.protocol !== connection.door.protocol) continue;
       if (!connection.isBy(route.agentMtp)) continue;
@@ -168,6 +199,11 @@ export class Outlet implements Postman {
     }
     const isThere = connection.peer !== undefined || connection.heard.has(controller.path);
     return !connection.hasAddresses && isThere ? AT_THE_OTHER_END : undefined;
+  }
+
+  /** Where the controller is now. */
+  find(controller: Controller): { connection: Connection; destination: Destination } | undefined {
+    return this.#find(controller);
   }
 
   #find(controller: Controller): { connection: Connection; destination: Destination } | undefined {
@@ -184,7 +220,7 @@ export class Outlet implements Postman {
   }
 
   #record(connection: Connection, controller: Controller, type: RecordType, to: string | undefined): void {
-    const record = encodeRecord(recordOf(this.#envelope(connection, controller), type));
+    const record = this.#seal(connection, recordOf(this.envelope(connection, controller), type));
     this.#hand(connection, record, to === undefined ? {} : { to }, undefined);
   }
 
@@ -202,7 +238,21 @@ export class Outlet implements Postman {
     });
   }
 
-  #envelope({ controller, peer }: Connection, { path, endpointId }: Controller) {
+  /** A Message in a Record of its own. */
+  #encode(connection: Connection, controller: Controller, msg: Msg): Uint8Array {
+    const envelope = this.envelope(connection, controller);
+    if (!this.sessions?.signs) return encodeMsgRecord(envelope, msg);
+    return this.#seal(
+      connection,
+      recordOf(envelope, { $case: "noSessionContext", value: { payload: encodeMsg(msg) } }),
+    );
+  }
+
+  #seal(connection: Connection, record: ReturnType<typeof recordOf>): Uint8Array {
+    return encodeRecord(this.sessions?.seal(connection, record) ?? record);
+  }
+
+  envelope({ controller, peer }: Connection, { path, endpointId }: Controller) {
     const version = this.#versions.get(path) ?? NEWEST_VERSION;
     const toId = controller === undefined ? endpointId : (peer ?? endpointId);
     return { version, toId, fromId: this.#endpointId };
