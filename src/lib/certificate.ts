@@ -164,8 +164,8 @@ const WEAK = new Set(["2A864886F70D010104", "2A864886F70D010105", "2A8648CE3D040
 const MIN_RSA_BITS = 2048;
 
 export interface ChainRules {
-  /** What the leaf is shown for. */
-  readonly purpose: "client" | "server";
+  /** What the leaf is shown for; `either` where TLS has judged that. */
+  readonly purpose: "client" | "server" | "either";
   /** Milliseconds since 1970; absent while nobody knows (TR-369 R-MTP.2, R-SEC.19): then dates do not count. */
   readonly now?: number;
   readonly revoked?: ReadonlySet<string>;
@@ -188,9 +188,7 @@ export function judgeChain(
   const no = (fault: string, isRevoked = false): ChainVerdict => ({ fault, isRevoked });
   let at = chain[0];
   if (!at) return no("it shows no certificate");
-  const purpose = rules.purpose === "client" ? CLIENT_AUTH : SERVER_AUTH;
-  if (at.purposes.length > 0 && !at.purposes.includes(purpose) && !at.purposes.includes(ANY_PURPOSE))
-    return no(`its certificate is not for a ${rules.purpose}`);
+  if (!isFor(at, rules.purpose)) return no(`its certificate is not for a ${rules.purpose}`);
   for (let below = 0; below < MAX_CHAIN; below++) {
     const certificate: Certificate = at;
     const fault = certificateFault(certificate, rules);
@@ -209,6 +207,11 @@ export function judgeChain(
     at = next;
   }
   return no(`the chain is longer than ${MAX_CHAIN} certificates`);
+}
+
+function isFor({ purposes }: Certificate, purpose: ChainRules["purpose"]): boolean {
+  if (purpose === "either" || purposes.length === 0 || purposes.includes(ANY_PURPOSE)) return true;
+  return purposes.includes(purpose === "client" ? CLIENT_AUTH : SERVER_AUTH);
 }
 
 /** What is wrong with one by itself: dates, revocation. */

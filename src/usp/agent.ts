@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ModelChange } from "../model/changes.ts";
+import { Admission } from "./admission.ts";
 import { Connection } from "./connection.ts";
 import { CONTROLLER_TABLE, Controllers, TRUST } from "./controllers.ts";
 import type { DispatchContext } from "./dispatch.ts";
@@ -51,6 +52,7 @@ export class Agent {
   readonly #options: AgentOptions;
   readonly #permissions: Permissions;
   readonly #controllers: Controllers;
+  readonly #admission: Admission;
   readonly #outlet: Outlet;
   readonly #sessions: Sessions;
   readonly #inlet: Inlet;
@@ -79,7 +81,20 @@ export class Agent {
     this.#limits = limits;
     this.#permissions = new Permissions(tree, log);
     this.#controllers = new Controllers(tree, this.#permissions, policy);
-    this.#outlet = new Outlet({ endpointId, log, startId: randomBytes(4).toString("hex") });
+    this.#admission = new Admission({
+      tree,
+      controllers: this.#controllers,
+      clock,
+      log,
+      trust: options.trust,
+      refresh: () => this.#refresh(),
+    });
+    this.#outlet = new Outlet({
+      endpointId,
+      log,
+      startId: randomBytes(4).toString("hex"),
+      admission: this.#admission,
+    });
     const outlet = this.#outlet;
     this.#sessions = outlet.sessions = new Sessions({
       ...options.sessions,
@@ -134,6 +149,7 @@ export class Agent {
       log,
       limits,
       controllers: this.#controllers,
+      admission: this.#admission,
       outlet: this.#outlet,
       sessions: this.#sessions,
       refresh: () => this.#refresh(),
@@ -182,6 +198,7 @@ export class Agent {
       unlisten();
       this.#periodic.stop();
       this.#sessions.stop();
+      this.#admission.stop();
       this.#subscriptions.stop();
     }
   }
@@ -248,6 +265,7 @@ export class Agent {
     };
     signal.addEventListener("abort", leave, { once: true });
     try {
+      this.#admission.opened(connection);
       this.#outlet.add(connection);
       this.#greet(connection);
       if (signal.aborted) leave();
@@ -349,6 +367,7 @@ export class Agent {
     this.#trustChanged = false;
     this.#controllers.reload();
     this.#sessions.update();
+    this.#admission.invalidate(this.#outlet.connections());
     this.#subscriptions.controllersChanged();
     this.#onBoarding.update();
     this.#periodic.update();

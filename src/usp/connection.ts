@@ -10,7 +10,7 @@ export type OutstandingLimits = Pick<AgentLimits, "outstandingBytes" | "outstand
 export class Connection {
   /** Instance path of the agent's MTP row, or of the controller's by which it was dialled, without final dot. */
   readonly mtp: string;
-  readonly door: Door;
+  #door: Door;
   readonly peer: string | undefined;
   /** Row path of the controller at the other end, where the connection says so itself. */
   readonly controller: string | undefined;
@@ -33,7 +33,7 @@ export class Connection {
 
   constructor(mtp: string, connected: Connected, door: Door, limits: OutstandingLimits) {
     this.mtp = mtp;
-    this.door = door;
+    this.#door = door;
     this.peer = connected.peer;
     this.controller = connected.controller;
     this.tls = connected.tls;
@@ -42,6 +42,18 @@ export class Connection {
     this.connectRecord = connected.connectRecord;
     this.maxRecordBytes = connected.maxRecordBytes ?? Infinity;
     this.#limits = limits;
+  }
+
+  /** Another object whenever what it opens changes. */
+  get door(): Door {
+    return this.#door;
+  }
+
+  /** Roles that the peer's certificate brings to who speaks here. The door is this connection's own from then on. */
+  inherit(roles: readonly string[]): void {
+    const { inherited = [] } = this.#door;
+    if (roles.length === inherited.length && roles.every((role, at) => role === inherited[at])) return;
+    this.#door = { ...this.#door, inherited: roles };
   }
 
   /** Whether a controller that is reached by that row (of an MTP, of a connection to a broker; empty: any) is so here. */

@@ -18,8 +18,10 @@ export interface Controller {
   readonly path: string;
   readonly endpointId: string;
   readonly enabled: boolean;
-  /** Instance paths of roles, assigned and inherited, or the untrusted ones. */
+  /** Instance paths of the roles assigned to it. What a certificate brings comes with the door. */
   readonly roles: readonly string[];
+  /** Instance paths of certificates: one of them it shows. Empty: any that an authority vouches for. */
+  readonly credentials: readonly string[];
   /** In the order in which they are tried. */
   readonly routes: readonly Route[];
   readonly notifyRetry: RetryPolicy;
@@ -34,6 +36,8 @@ export interface Controller {
 
 /** How a controller is reached: a row of its MTP table. */
 export interface Route {
+  /** Instance path of the row itself, without final dot. */
+  readonly row: string;
   readonly protocol: Protocol;
   /** Instance path of the agent's MTP row, or of a STOMP connection, without final dot; empty: any of that protocol. */
   readonly agentMtp: string;
@@ -41,6 +45,8 @@ export interface Route {
   readonly to: string;
   readonly retainResponse: boolean;
   readonly retainNotify: boolean;
+  /** What its reply topics begin with; empty: any. */
+  readonly replyPrefixes: readonly string[];
 }
 
 export class Controllers {
@@ -62,6 +68,11 @@ export class Controllers {
   known(endpointId: string): Controller | undefined {
     const controller = this.#byEndpoint.get(endpointId);
     return controller?.enabled ? controller : undefined;
+  }
+
+  /** The same, disabled or not. */
+  withId(endpointId: string): Controller | undefined {
+    return this.#byEndpoint.get(endpointId);
   }
 
   /** By instance path without final dot; the row may have just been deleted, or be disabled. */
@@ -97,7 +108,7 @@ export class Controllers {
   }
 
   #makeView(controller: Controller, door: Door): View {
-    const named = controller.roles.flatMap((path) => {
+    const named = this.#rolesOf(controller, door).flatMap((path) => {
       const node = this.#tree.at(path);
       return node && value(node, "Enable") === true ? [{ path, name: value(node, "Name") as string }] : [];
     });
@@ -112,21 +123,27 @@ export class Controllers {
     return new View(this.#tree, caller, this.#permissions.of(counting.map(({ path }) => path)), this.#policy);
   }
 
+  /** Assigned and inherited, added up; the banned role alone, where it has that; or those of whom nobody trusts. */
+  #rolesOf({ roles }: Controller, { inherited = [] }: Door): readonly string[] {
+    const own = [...new Set([...roles, ...inherited])];
+    const banned = this.#trust("BannedRole") as string | undefined;
+    if (banned !== undefined && banned !== "" && own.includes(banned)) return [banned];
+    return own.length > 0 ? own : ((this.#trust("UntrustedRole") ?? []) as readonly string[]);
+  }
+
   #trust(name: string): unknown {
     const node = this.#tree.at(TRUST);
     return node && value(node, name);
   }
 
   #read(node: InstanceNode): Controller {
-    const own = [...listOf(node, "AssignedRole"), ...listOf(node, "InheritedRole")];
-    const banned = this.#trust("BannedRole") as string | undefined;
-    const roles = banned !== undefined && banned !== "" && own.includes(banned) ? [banned] : own;
     const phase = value(node, "PeriodicNotifTime") as number | undefined;
     return {
       path: node.path.slice(0, -1),
       endpointId: value(node, "EndpointID") as string,
       enabled: value(node, "Enable") === true,
-      roles: roles.length > 0 ? [...new Set(roles)] : ((this.#trust("UntrustedRole") ?? []) as readonly string[]),
+      roles: listOf(node, "AssignedRole"),
+      credentials: listOf(node, "Credential"),
       routes: this.#routes(node),
       notifyRetry: {
         minimumMs: 1000 * numberOf(node, "USPNotifRetryMinimumWaitInterval", 5),
@@ -151,11 +168,13 @@ export class Controllers {
       const part = child && this.#tree.single(row, child);
       const text = (name: string) => (part ? ((value(part, name) as string | undefined) ?? "") : "");
       return {
+        row: row.path.slice(0, -1),
         protocol,
         agentMtp: text(protocol === "STOMP" ? "Reference" : "AgentMTPReference"),
         to: protocol === "STOMP" ? text("Destination") : text("Topic"),
         retainResponse: part !== undefined && value(part, "PublishRetainResponse") === true,
         retainNotify: part !== undefined && value(part, "PublishRetainNotify") === true,
+        replyPrefixes: part ? listOf(part, "X_SPIN_ReplyPrefixes") : [],
       };
     });
   }

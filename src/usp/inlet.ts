@@ -1,6 +1,7 @@
 /** Everything that reaches the agent: Records in, judged by TR-369's rules, requests to their handlers. */
 import type { Log } from "../lib/log.ts";
 import { UspErrorCode } from "../lib/usp-error.ts";
+import type { Admission } from "./admission.ts";
 import {
   decodeMsg,
   decodeRecord,
@@ -23,6 +24,7 @@ export interface InletParts {
   readonly log: Log;
   readonly limits: AgentLimits;
   readonly controllers: Controllers;
+  readonly admission: Admission;
   readonly outlet: Outlet;
   readonly sessions: Sessions;
   /** Takes in changes of the controllers' rows that were made since. */
@@ -227,13 +229,11 @@ export class Inlet {
 
   /** The controller that sent a Record, if it is one of ours, it was meant for us and can be answered. */
   #sender(connection: Connection, fromId: string, toId: string, replyTo: string | undefined): Sender | undefined {
-    const { endpointId, controllers, outlet } = this.#parts;
+    const { endpointId, admission, outlet } = this.#parts;
     // R-E2E.1; R-ARC.2: what bears our own id is not from a peer.
     if (toId !== endpointId || fromId === endpointId) return undefined;
-    if (connection.peer !== undefined && connection.peer !== fromId) return undefined;
-    const named = connection.controller;
-    const controller = named === undefined ? controllers.known(fromId) : controllers.at(named);
-    if (!controller?.enabled) return undefined;
+    const controller = admission.admit(connection, fromId, replyTo);
+    if (!controller) return undefined;
     if (!connection.hasAddresses) return { connection, controller, to: undefined };
     const to = replyTo ?? outlet.routeOn(connection, controller)?.to;
     if (to === undefined) return undefined;

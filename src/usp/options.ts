@@ -2,6 +2,7 @@
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import type { Tree } from "../model/tree.ts";
+import type { Trust } from "./trust/trust.ts";
 import type { DialFactory, MtpFactory, MtpStates } from "./mtp.ts";
 import type { ModelPolicy } from "./policy.ts";
 import type { Requests } from "./requests.ts";
@@ -23,6 +24,8 @@ export interface AgentOptions {
   readonly log: Log;
   readonly clock: Clock;
   readonly policy?: ModelPolicy;
+  /** Certificates, and what they bring; absent: none is known. */
+  readonly trust?: Trust;
   /**
    * Resolves when all changes up to now are on disk; the same promise as before means that nothing was to be saved since.
    * The answer to a change waits for it.

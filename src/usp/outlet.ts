@@ -1,6 +1,7 @@
 /** Everything that leaves the agent: which connection and address lead to a controller, and the Records' envelopes. */
 import type { Msg } from "../../proto/generated/usp-msg.ts";
 import { describe, type Log } from "../lib/log.ts";
+import type { Admission } from "./admission.ts";
 import { UspErrorCode } from "../lib/usp-error.ts";
 import { encodeMsg, encodeMsgRecord, encodeRecord, errorMsg, recordOf, type RecordType } from "./codec.ts";
 import type { Connection } from "./connection.ts";
@@ -20,10 +21,19 @@ export interface Destination {
 
 const AT_THE_OTHER_END: Destination = { retainResponse: false, retainNotify: false };
 
+export interface OutletParts {
+  readonly endpointId: string;
+  readonly log: Log;
+  /** What message ids begin with. */
+  readonly startId: string;
+  readonly admission: Pick<Admission, "mayHear">;
+}
+
 export class Outlet implements Postman {
   readonly #endpointId: string;
   readonly #log: Log;
   readonly #startId: string;
+  readonly #admission: Pick<Admission, "mayHear">;
   readonly #connections = new Set<Connection>();
   /** Made after it, as they send through it. */
   sessions: Sessions | undefined;
@@ -31,7 +41,8 @@ export class Outlet implements Postman {
   readonly #versions = new Map<string, string>();
   #lastMsgId = 0;
 
-  constructor({ endpointId, log, startId }: { endpointId: string; log: Log; startId: string }) {
+  constructor({ endpointId, log, startId, admission }: OutletParts) {
+    this.#admission = admission;
     this.#endpointId = endpointId;
     this.#log = log;
     this.#startId = startId;
@@ -188,9 +199,8 @@ export class Outlet implements Postman {
 
   /** Where the controller is on that connection, by its MTP rows, or by having spoken there. */
   routeOn(connection: Connection, controller: Controller): Destination | undefined {
-    if (connection.controller !== undefined)
-      return connection.controller === controller.path ? AT_THE_OTHER_END : undefined;
-    if (connection.peer !== undefined && connection.peer !== controller.endpointId) return undefined;
+    if (!this.#admission.mayHear(connection, controller)) return undefined;
+    if (connection.controller !== undefined) return AT_THE_OTHER_END;
     for (const route of controller.routes) {
       if (route.protocol !== connection.door.protocol) continue;
       if (!connection.isBy(route.agentMtp)) continue;

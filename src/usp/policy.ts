@@ -31,6 +31,8 @@ export interface Door {
   readonly local: boolean;
   /** Whether it is the resident's own: a socket that the configuration gives to the role Resident. */
   readonly resident?: boolean;
+  /** Roles that the peer's certificate brings, instance paths without final dot (InheritedRole). */
+  readonly inherited?: readonly string[];
 }
 
 export type Protocol = "MQTT" | "STOMP" | "WebSocket" | "UDS";

@@ -163,7 +163,8 @@ describe("a connection", () => {
 describe("a link that a peer opened", () => {
   it("leads to the controller at its other end, by having no addresses, and to no other", async () => {
     world = await buildWorld();
-    addController(world.tree, "self::local", world.roleAdmin);
+    const row = addController(world.tree, "self::local", world.roleAdmin);
+    addRow(world.tree, `${row}.MTP.`, { Enable: "true", Protocol: "UDS" });
     const network = new Network();
     const local = new Peer(network, "self::local");
     network.listeners.clear();
