@@ -122,5 +122,5 @@ function camera(traffic: Traffic): void {
   }
   const flood: Service = { names: ["target.victim.example"], ipv4: VICTIM, port: 80 };
   const lastsMs = HOME_LASTS_MS - CAMERA_FLOODS_MS - 500;
-  traffic.stream(CAMERA_FLOODS_MS, CAMERA, flood, { up: 2_600_000, down: 0, lastsMs }, { up: 512, down: 0 });
+  traffic.stream(CAMERA_FLOODS_MS, CAMERA, flood, { up: 2_600_000, down: 0, lastsMs }, { up: 200, down: 0 });
 }

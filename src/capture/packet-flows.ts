@@ -20,7 +20,7 @@ import { PacketNames } from "./packet-names.ts";
 import { FlowRows } from "./packet-rows.ts";
 import { DOUBLES, Double, PacketTable, State, TIMEOUT_MS, Timeout, WORDS, Word } from "./packet-table.ts";
 import type { HomeNetwork } from "./pcap-home.ts";
-import { arpSender, isLinkLocal, isPlain, ndpClaim } from "./pcap-home.ts";
+import { arpSender, arpTarget, isLinkLocal, isPlain, ndpClaim } from "./pcap-home.ts";
 
 export type { Judge, JudgedFlow } from "./packet-judge.ts";
 
@@ -448,7 +448,11 @@ export class PacketFlows {
 
   #arp(view: PacketView): void {
     const address = arpSender(view);
-    if (address) this.#claim(macFromBytes(view.bytes, view.network + 8), address);
+    const mac = macFromBytes(view.bytes, view.network + 8);
+    if (address) this.#claim(mac, address);
+    const target = arpTarget(view);
+    if (target && !isGroup(mac) && !this.#home.isGateway(mac))
+      this.#emit({ kind: "who-has", time: this.now, mac, target: printAddress(target, 0) });
   }
 
   #neighbourMessage(view: PacketView): void {

@@ -358,6 +358,14 @@ export function arpSender(view: PacketView): Uint32Array | undefined {
   return isEthernetIPv4 && address !== 0 ? Uint32Array.of(0, 0, 0xffff, address >>> 0) : undefined;
 }
 
+/** Whom an Ethernet/IPv4 ARP request asks for; `undefined` for others, and where it announces the sender itself. */
+export function arpTarget(view: PacketView): Uint32Array | undefined {
+  const { bytes, network } = view;
+  const isRequest = word(bytes, network) === 0x00010800 && word(bytes, network + 4) === 0x06040001;
+  const target = word(bytes, network + 24);
+  return isRequest && target !== word(bytes, network + 14) ? Uint32Array.of(0, 0, 0xffff, target >>> 0) : undefined;
+}
+
 /** The address that a neighbour message proves its sender to hold: its source, or an advertisement's target. */
 export function ndpClaim(view: PacketView): Uint32Array | undefined {
   const type = view.transport < 0 ? 0 : (view.bytes[view.transport] as number);

@@ -1,8 +1,9 @@
 /**
  * Outbound floods, by the clock: many new TCP connections a second, or many packets a second that nobody answers (UDP,
  * ICMP and the rest). Measured: benign devices open at most 13 connections a second, a SYN scan 708; 50 separates them.
- * Calls, games and cameras send one-way for moments; ten seconds of a thousand unanswered packets a second are none of
- * these (our own figure, from the codecs' rates: a 4K camera sends about 1,500 packets a second, answered by RTCP).
+ * What people use sends one-way for moments only, and little: a call 50 packets a second each way, a game 128; video
+ * towards the Internet is answered on its own flow (QUIC, SRTP with RTCP muxed). So 300 unanswered packets a second for ten
+ * seconds are none of these (our own reckoning, from the codecs' rates).
  */
 import type { DetectorSettings, Report } from "./finding.ts";
 
@@ -15,7 +16,7 @@ export interface FloodSettings extends DetectorSettings {
   readonly windowMs: number;
 }
 
-export const defaultFlood: FloodSettings = { enable: true, connections: 50, packets: 1000, windowMs: 10_000 };
+export const defaultFlood: FloodSettings = { enable: true, connections: 50, packets: 300, windowMs: 10_000 };
 
 /** The mean is taken over sub-windows of a second. */
 const MAX_SECONDS = 60;
