@@ -281,6 +281,7 @@ ${ROLES.map((role) => controller(role.toLowerCase(), role)).join("")}${controlle
       EndpointID: endpointId,
       Enable: "true",
       AssignedRole: roles,
+      OnBoardingComplete: "true",
       ...values,
     });
     this.#addRoute(node.path, endpointId);
