@@ -1,6 +1,7 @@
 /** Every object that the gateway's agent declares; main joins each to its implementation. */
 import * as controllerTrust from "./controller-trust.ts";
 import * as device from "./device.ts";
+import * as e2eSession from "./e2e-session.ts";
 import * as localAgent from "./local-agent.ts";
 import * as mqtt from "./mqtt.ts";
 import type { ObjectSchema } from "./schema.ts";
@@ -13,6 +14,7 @@ export const standardObjects: readonly ObjectSchema[] = [
   device,
   localAgent,
   controllerTrust,
+  e2eSession,
   mqtt,
   stomp,
   websocket,

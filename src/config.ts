@@ -9,6 +9,7 @@ import { controllerOptions, type ControllerConfig } from "./config/controller.ts
 import { enforceOptions, type EnforceConfig } from "./config/enforce.ts";
 import { mqttOptions, type MqttConfig } from "./config/mqtt.ts";
 import { isLoopback, type Options, type ValuesOf } from "./config/option.ts";
+import { sessionFault } from "./config/session.ts";
 import { stompFault, stompOptions, stompRouteFault, type StompConfig } from "./config/stomp.ts";
 import { completeService, serviceOptions, type ServiceConfig } from "./config/service.ts";
 import { completeSockets, socketFault, socketOptions, type SocketConfig } from "./config/socket.ts";
@@ -168,6 +169,7 @@ function checkTogether({ agent, mqtt, stomp, websockets, controllers, sockets, s
   for (const fault of [
     socketFault(sockets, service.enable ? [service.broker] : []),
     ...stomp.map(stompFault),
+    sessionFault(agent, controllers),
     ...controllers.map((each) => stompRouteFault(each, stomp)),
     ...websockets.map(webSocketFault),
     ...controllers.map((each) => webSocketDialFault(each, { allowPlaintext: each.allow_plaintext, sections: ports })),

@@ -1,6 +1,7 @@
 /** Options of the agent itself. */
 import type { Level } from "../lib/log.ts";
 import { argv, text, endpointId, number, oneOf, type ValuesOf } from "./option.ts";
+import { agentSessionOptions } from "./session.ts";
 
 export const agentOptions = {
   endpoint_id: endpointId("The agent's endpoint id; empty: `os::OUI-SERIAL` from the two below.", ""),
@@ -38,6 +39,7 @@ export const agentOptions = {
     10_000,
     16_000_000,
   ),
+  ...agentSessionOptions,
   reboot_command: argv(
     "Program, and its arguments one by one, that restarts the gateway; none: there is no `Device.Reboot()`. Run without a shell, as the agent's user.",
   ),

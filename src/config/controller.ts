@@ -1,5 +1,6 @@
 /** Options of a controller. */
 import { text, topic, endpointId, bool, file, number, one, oneOf, type ValuesOf } from "./option.ts";
+import { controllerSessionOptions } from "./session.ts";
 import { destinationText } from "./stomp.ts";
 import { webSocketUrl } from "./websocket.ts";
 
@@ -22,6 +23,7 @@ export const controllerOptions = {
   key_file: file("PEM file of its key."),
   topic: topic("Topic for what answers no request: notifications; empty: `usp/v1/controller/ENDPOINT-ID`."),
   secured: bool("Put its role into SecuredRoles: it may read secured values, within PrivacyLevel.", false),
+  ...controllerSessionOptions,
   onboarding: bool(
     "Send it OnBoardRequests until it sets OnBoardingComplete; otherwise it is taken to know the agent.",
     false,

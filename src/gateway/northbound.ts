@@ -11,6 +11,7 @@ import { controllerTrustObjects } from "../objects/controller-trust.ts";
 import { deviceInfo, deviceStatus } from "../objects/device-info.ts";
 import { deviceRoot, type Power, type RestartReason } from "../objects/device-root.ts";
 import type { CaptureControl, SpinParts } from "../objects/home.ts";
+import { e2eSessionObjects } from "../objects/e2e-session.ts";
 import { localAgentObjects } from "../objects/local-agent.ts";
 import { mqttObjects } from "../objects/mqtt.ts";
 import { MqttStates } from "../objects/mqtt-states.ts";
@@ -33,6 +34,7 @@ import { Requests } from "../usp/requests.ts";
 import type { GatewayIdentity } from "./identity.ts";
 import { connectors, PROTOCOLS } from "./connectors.ts";
 import { seed } from "./seed.ts";
+import { sessionOptions } from "./session-options.ts";
 import { seedSockets } from "./seed-sockets.ts";
 import type { SeededPart } from "./seed-rows.ts";
 
@@ -87,6 +89,7 @@ export function northbound(options: NorthboundOptions): Northbound {
     load: () => store.load(REQUESTS),
     save: (document) => persistence.include(store.save(REQUESTS, document)),
   });
+  const sessions = sessionOptions(config.agent, log.child("usp"));
   const privacy = { level: config.agent.privacy_level, ceiling: config.agent.privacy_ceiling };
   const spin: SpinParts = {
     home,
@@ -111,6 +114,7 @@ export function northbound(options: NorthboundOptions): Northbound {
       clock,
       sendOnBoardRequest: (controller) => agent.sendOnBoardRequest(controller),
     }),
+    ...e2eSessionObjects({ persistence, states: sessions.states }),
     ...controllerTrustObjects(persistence),
     ...mqttObjects({ persistence, states: mqttStates, reconnect: (client) => reconnect(client) }),
     ...stompObjects({ persistence, states: stompStates }),
@@ -175,6 +179,7 @@ export function northbound(options: NorthboundOptions): Northbound {
       ...(options.restart ?? { cause: before === undefined ? "LocalFactoryReset" : "LocalReboot" }),
       firmwareUpdated: before !== undefined && before.version !== version,
     },
+    sessions,
     policy: spinPolicy(() => tree),
     saved: () => persistence.saved(),
     device: () => identity,

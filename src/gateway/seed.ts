@@ -80,6 +80,10 @@ function seedController(
     PeriodicNotifInterval: `${controller.periodic_interval}`,
     OnBoardingComplete: `${!controller.onboarding}`,
   });
+  setAll(transaction, `${row.path}E2ESession.`, {
+    SessionMode: controller.session,
+    PayloadSecurity: controller.session_security,
+  });
   let order = 0;
   for (const [{ protocol, route }, rows] of mtps) {
     const found = route(controller, rows);

@@ -97,6 +97,23 @@ export class Admission {
     );
   }
 
+  /** Why a certificate that is shown within a session, or signs a Record, is not that controller's; `undefined` if it is. */
+  certificateFault(chain: readonly Uint8Array[], endpointId: string): string | undefined {
+    const row = this.#parts.controllers.withId(endpointId);
+    if (!row) return "it is not known";
+    try {
+      const certificates = chain.slice(0, MAX_CHAIN).map(readCertificate);
+      const peer = { chain: certificates, isBroker: false, isDialled: false, isLocal: false };
+      if (certificates.length === 0) return "it shows no certificate";
+      const claim = { endpointId, isKnown: true, stored: this.#stored(row) };
+      const verdict = judgePeer(claim, peer, this.#trust());
+      if (verdict.kind === "admitted") return undefined;
+      return verdict.kind === "first use" ? "it is not known" : verdict.why;
+    } catch (error) {
+      return `its certificate can't be read: ${describe(error)}`;
+    }
+  }
+
   /** A connection stands: what its peer's certificate brings holds from now on. */
   opened(connection: Connection): void {
     connection.inherit(inheritedRoles(this.#standing(connection).peer, this.#trust()));
@@ -159,16 +176,21 @@ export class Admission {
     const { peer, verdicts } = this.#standing(connection);
     let verdict = verdicts.get(endpointId);
     if (!verdict) {
-      const stored = (row?.credentials ?? []).flatMap((path) => {
-        const known = this.#parts.trust?.certificates.at(path);
-        return known ? [known.certificate.fingerprint] : [];
-      });
+      const stored = row ? this.#stored(row) : [];
       verdict = judgePeer({ endpointId, isKnown: row !== undefined, stored }, peer, this.#trust());
       if (verdicts.size >= MAX_REMEMBERED) verdicts.clear();
       // What is new becomes known by what follows.
       if (verdict.kind !== "first use") verdicts.set(endpointId, verdict);
     }
     return verdict;
+  }
+
+  /** Fingerprints of the certificates that are kept for it. */
+  #stored({ credentials }: Controller): string[] {
+    return credentials.flatMap((path) => {
+      const known = this.#parts.trust?.certificates.at(path);
+      return known ? [known.certificate.fingerprint] : [];
+    });
   }
 
   #standing(connection: Connection): Standing {

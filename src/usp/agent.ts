@@ -98,6 +98,10 @@ export class Agent {
     const outlet = this.#outlet;
     this.#sessions = outlet.sessions = new Sessions({
       ...options.sessions,
+      trust: {
+        check: (chain, endpointId) => this.#admission.certificateFault(chain, endpointId),
+        ...options.sessions?.trust,
+      },
       tree,
       controllers: this.#controllers,
       clock,

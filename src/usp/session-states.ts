@@ -45,8 +45,8 @@ export class SessionStates {
 /** AgentOptions.sessions */
 export interface SessionOptions {
   readonly states: SessionStates;
-  /** Certificates for payload security and signatures; absent: neither is done. */
-  readonly trust?: Trust;
+  /** Certificate for payload security and signatures; without one, neither is done. Default of `check`: admission's. */
+  readonly trust?: Omit<Trust, "check"> & Partial<Trust>;
   /** Whether Records are ignored that neither their MTP nor a signature protects (R-E2E.30). Default false. */
   readonly integrityRequired?: boolean;
 }

@@ -23,7 +23,8 @@ export interface Place {
   readonly to: string | undefined;
 }
 
-export interface SessionsParts extends Partial<SessionOptions> {
+export interface SessionsParts extends Partial<Omit<SessionOptions, "trust">> {
+  readonly trust: Trust;
   readonly tree: Tree;
   readonly controllers: Controllers;
   readonly clock: Clock;
@@ -72,7 +73,7 @@ export class Sessions {
   constructor(parts: SessionsParts) {
     this.#parts = parts;
     const { trust } = parts;
-    this.#signer = trust?.identity && trust.signs ? new Signer(trust.identity) : undefined;
+    this.#signer = trust.identity && trust.signs ? new Signer(trust.identity) : undefined;
     parts.states?.onReset((path) => this.#terminate(path, "Reset() was called"));
   }
 
@@ -120,7 +121,7 @@ export class Sessions {
   integrityFault({ connection }: Place, record: UspRecord): string | undefined {
     if (this.#lacksIntegrity(record, this.#isProtected(connection))) return "it is not signed";
     if (record.macSignature.length === 0) return undefined;
-    return signatureFault(record, this.#parts.trust ?? NO_TRUST);
+    return signatureFault(record, this.#parts.trust);
   }
 
   /** The controller speaks outside of its session. */
@@ -225,7 +226,7 @@ export class Sessions {
         return envelope(place.connection, controller);
       },
       givesWay: true,
-      ...(trust ? { trust } : {}),
+      trust,
       ...(this.#signer ? { signer: this.#signer } : {}),
       emit: (record) => {
         const place = placeOf();
@@ -309,8 +310,6 @@ const FORBIDDEN: Settings = {
   isSecure: false,
   retryMs: () => Infinity,
 };
-
-const NO_TRUST: Pick<Trust, "check"> = { check: () => "no certificates are trusted here" };
 
 function read(node: InstanceNode | undefined): Settings {
   if (!node) return FORBIDDEN;
