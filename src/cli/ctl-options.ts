@@ -23,7 +23,7 @@ export const CONNECTION = {
   broker: {
     type: "string",
     value: "URL",
-    help: "mqtt://HOST:PORT or mqtts://HOST:PORT",
+    help: "mqtt://, mqtts://, stomp:// or stomps://HOST:PORT",
     default: "mqtt://127.0.0.1:1883",
   },
   url: {

@@ -90,7 +90,7 @@ async function run(
   io: CtlIo,
 ): Promise<ExitCode> {
   const wanted = connection();
-  const { url } = wanted;
+  const { url = stompUrl(wanted.mqtt.url) } = wanted;
   const controller =
     url === undefined
       ? (await connectController(wanted, io.signal)).controller
@@ -101,6 +101,9 @@ async function run(
     await controller.close();
   }
 }
+
+/** A broker of STOMP, which is one more kind of URL. */
+const stompUrl = (broker: string) => (/^stomps?:/.test(broker) ? broker : undefined);
 
 /** Tells what went wrong; anything else is a bug and thrown on. */
 function failed(error: unknown, json: boolean, io: CtlIo): ExitCode {
