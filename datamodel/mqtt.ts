@@ -101,6 +101,21 @@ export const MqttClientSubscription = object(`${MQTT_CLIENT}Subscription.{i}.`, 
   },
 });
 
+export const MqttClientUserProperty = object(`${MQTT_CLIENT}UserProperty.{i}.`, {
+  description: "5.0: a user property that the agent sends, after its own.",
+  keys: [["Alias"]],
+  functionalKeys: [["Name"]],
+  rows: "add-delete",
+  maxRows: 16,
+  params: {
+    Alias: writeOnce(alias, "Alias of the row."),
+    Enable: readWrite(boolean, "Whether it is sent."),
+    Name: readWrite(topic, "Its name; `usp-endpoint-id` stays the agent's."),
+    Value: readWrite(topic, "Its value."),
+    PacketType: readWrite(list(enumeration("CONNECT", "PUBLISH"), { isSet: true }), "With which packets."),
+  },
+});
+
 export const MqttClientStats = object(`${MQTT_CLIENT}Stats.`, {
   description: "Figures of the connection.",
   params: {

@@ -144,11 +144,24 @@ function mqttOptions(
         }
       : {}),
     ...(tls ? { tls: tlsOptions(files) } : {}),
+    ...userProperties(tree, client, "CONNECT", "connectProperties"),
+    ...userProperties(tree, client, "PUBLISH", "publishProperties"),
     subscriptions: subscriptionsOf(tree, client),
     ...optional("responseTopic", tree.text(settings, "ResponseTopicConfigured") as string),
     publishQos: Number(tree.text(settings, "PublishQoS")) as 0 | 1 | 2,
     limits: { recordBytes: maxRecordBytes },
   };
+}
+
+function userProperties(tree: Tree, client: InstanceNode, packet: string, option: string) {
+  const table = client.object.children.get("UserProperty");
+  const rows = (table ? [...tree.rows(client, table)] : []).filter(
+    (row) => tree.text(row, "Enable") === "true" && tree.text(row, "PacketType")?.split(",").includes(packet),
+  );
+  const properties = Object.fromEntries(
+    rows.map((row) => [tree.text(row, "Name") as string, tree.text(row, "Value") as string]),
+  );
+  return rows.length === 0 ? {} : { [option]: properties };
 }
 
 function subscriptionsOf(tree: Tree, client: InstanceNode) {

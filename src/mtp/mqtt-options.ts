@@ -24,6 +24,11 @@ export interface MqttOptions {
     readonly retain: boolean;
   };
   readonly tls?: TlsOptions;
+  /** MQTT 5, after `usp-endpoint-id`: values by name, none of which is a number (those would come first). */
+  readonly connectProperties?: Readonly<Record<string, string>>;
+  readonly publishProperties?: Readonly<Record<string, string>>;
+  /** Subscribes to nothing, and takes nothing. */
+  readonly publishOnly?: boolean;
   readonly subscriptions?: readonly Subscription[];
   /** Where answers shall go unless the broker's Response Information says otherwise (ResponseTopicConfigured). */
   readonly responseTopic?: string;

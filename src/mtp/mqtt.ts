@@ -222,7 +222,7 @@ class MqttLink implements Link {
   }
 
   #describe(connack: Connack, plan: ReturnType<typeof planSubscriptions>, granted: readonly string[]): MqttInfo {
-    const { version, endpointId } = this.#options;
+    const { version, endpointId, publishProperties } = this.#options;
     const properties = connack.properties ?? {};
     const exact = [plan.replyTopic, ...granted.map((filter) => filter.replace(/\/#$/, ""))];
     const replyTopic = exact.find(
@@ -237,7 +237,14 @@ class MqttLink implements Link {
     const publishQos = Math.min(this.#options.publishQos ?? 0, properties.maximumQoS ?? 2) as 0 | 1 | 2;
     this.#publish =
       version === "5"
-        ? { qos: publishQos, properties: { responseTopic: replyTopic, contentType: CONTENT_TYPE } }
+        ? {
+            qos: publishQos,
+            properties: {
+              responseTopic: replyTopic,
+              contentType: CONTENT_TYPE,
+              ...(publishProperties ? { userProperties: { ...publishProperties } } : {}),
+            },
+          }
         : { qos: publishQos };
     this.#outbox = new Outbox(
       { records: this.#limits.outgoingRecords, bytes: this.#limits.outgoingBytes },
@@ -349,7 +356,7 @@ function clientOptions(options: MqttOptions, limits: MqttLimits): IClientOptions
             maximumPacketSize: limits.recordBytes + 70_000,
             receiveMaximum: Math.min(limits.incomingRecords, 65_535),
             // Some brokers' hooks look at the first user property only; it stays the first.
-            userProperties: { "usp-endpoint-id": options.endpointId },
+            userProperties: { "usp-endpoint-id": options.endpointId, ...options.connectProperties },
             ...(sessionExpirySeconds === undefined ? {} : { sessionExpiryInterval: sessionExpirySeconds }),
           },
         }

@@ -6,8 +6,10 @@ import {
   MqttClient,
   MqttClientStats,
   MqttClientSubscription,
+  MqttClientUserProperty,
   MtpMqtt,
 } from "../../datamodel/mqtt.ts";
+import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import { bind } from "../model/binding.ts";
 import type { Implementation } from "../model/implementation.ts";
 import type { Persistence } from "../model/persistence.ts";
@@ -60,6 +62,17 @@ export function mqttObjects({ persistence, states, reconnect }: MqttParts): Impl
           if (state.status !== "Connected") return "Unsubscribed";
           return state.subscribed.includes(values.Topic) ? "Subscribed" : "Error";
         },
+      },
+    }),
+    table(MqttClientUserProperty, {
+      persistence,
+      validate: ({ values: { Name } }) => {
+        if (!/^\d*$|^usp-endpoint-id$/.test(Name)) return;
+        throw new UspError(
+          UspErrorCode.InvalidValue,
+          `Name: ${JSON.stringify(Name)} names no property of yours`,
+          "Name",
+        );
       },
     }),
     bind(MqttClientStats, {

@@ -77,6 +77,23 @@ describe("a connection of MQTT 5", () => {
     expect(String(sent["password"])).toBe("p");
   });
 
+  test("sends configured user properties after its own", async () => {
+    const { broker, link } = await meet(
+      { version: 5 },
+      { connectProperties: { tenant: "7" }, publishProperties: { zone: "a", __proto__x: "b" } },
+    );
+    const { properties } = (await broker.packet("connect")) as { properties?: { userProperties?: object } };
+    expect(Object.entries(properties?.userProperties ?? {})).toEqual([
+      ["usp-endpoint-id", agent.endpointId],
+      ["tenant", "7"],
+    ]);
+    await link.send(Buffer.from("record"), { to: "c" });
+    expect((await broker.packet("publish"))["properties"]).toMatchObject({
+      contentType: "usp.msg",
+      userProperties: { zone: "a", __proto__x: "b" },
+    });
+  });
+
   test("subscribes to all that is configured and all that the CONNACK names, and reports what it was told", async () => {
     const properties = {
       responseInformation: "broker/says/reply",
