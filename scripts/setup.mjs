@@ -15,6 +15,8 @@ const PROGRAMS = {
   nft: ["nftables", "blocking in the kernel"],
   conntrack: ["conntrack", "the source without our helper"],
   mosquitto: ["mosquitto", "MQTT against a real broker"],
+  rabbitmqctl: ["rabbitmq-server", "STOMP, and MQTT 3.1.1 against a second broker"],
+  activemq: ["activemq", "STOMP against a second broker"],
   tcpdump: ["tcpdump", "captures against tcpdump"],
   dnsmasq: ["dnsmasq-base", "names on a live home"],
   ping: ["iputils-ping", "ICMP on a live home"],

@@ -2,6 +2,7 @@
 import { connectStomp } from "../../src/mtp/stomp.ts";
 import type { StompOptions } from "../../src/mtp/stomp-options.ts";
 import { linkContract } from "../contracts/link.ts";
+import { activeMqMissing, startActiveMq, USER, type ActiveMq } from "../support/activemq.ts";
 import { describeUnless } from "../support/needs.ts";
 import { GUEST, rabbitMissing, startRabbit, type Rabbit } from "../support/rabbitmq.ts";
 
@@ -19,6 +20,28 @@ describeUnless(rabbitMissing, "RabbitMQ", () => {
       cut: () => rabbit.kill(),
       restore: () => rabbit.start(),
     }));
+  });
+});
+
+describeUnless(activeMqMissing, "ActiveMQ", () => {
+  let broker: ActiveMq;
+  beforeAll(async () => {
+    broker = await startActiveMq();
+  }, 90_000);
+  afterAll(() => broker?.stop(), 30_000);
+  describe.each(["/queue/", "/topic/"])("with destinations below %s", (prefix) => {
+    linkContract("STOMP over ActiveMQ", () => ({
+      connect: () => pair({ url: broker.url, ...USER, limits: { incomingRecords: 64 } }, prefix),
+      cut: () => broker.kill(),
+      restore: () => broker.start(),
+    }));
+  });
+
+  test("is told credentials with colons and backslashes, and refuses wrong ones in words", async () => {
+    const connect = (password: string) =>
+      connectStomp({ url: broker.url, ...USER, password, endpointId: "self::a", destination: "/topic/a" }, never);
+    await expect(connect("wrong")).rejects.toMatchObject({ kind: "credentials" });
+    await (await connect(USER.password)).link.close();
   });
 });
 
