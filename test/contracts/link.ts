@@ -99,7 +99,8 @@ export function linkContract(name: string, bench: () => LinkBench): void {
       } finally {
         await bench().restore();
       }
-    });
+      // Some brokers take their time to come back.
+    }, 90_000);
 
     test("says which Record is too large, and lives on", async () => {
       const { a, b } = ends;
