@@ -1,7 +1,13 @@
-/** Get requests over MQTT 5, N in flight, to whoever answers on a topic: the same load for the agent and for the floor. */
+/** Requests over MQTT 5, N in flight, to whoever answers on a topic: the same load for agent, floor and peer. */
 import { type MqttClient, connectAsync } from "mqtt";
-import { Msg } from "../../proto/generated/usp-msg.ts";
-import { Record as UspRecord } from "../../proto/generated/usp-record.ts";
+import {
+  decodeMsg,
+  decodeRecord,
+  encodeMsgRecord,
+  requestMsg,
+  type MsgContent,
+  type RequestType,
+} from "../../proto/codec.ts";
 import { AGENT_ID, AGENT_TOPIC, CONTROLLER_ID, CONTROLLER_TOPIC } from "../../test/support/agent.ts";
 import { cpuNs } from "./process.ts";
 
@@ -14,9 +20,14 @@ export interface Load {
   readonly answerBytes: number;
 }
 
+/** What one lane sends again and again: it is told how often something was sent before. */
+export type Ask = (load: LoadGenerator, sequence: number) => Promise<unknown>;
+
+const WHOLE_ANSWERS = { bytes: 1 << 26, elements: 1_000_000 };
+
 export class LoadGenerator {
   readonly #client: MqttClient;
-  #waiting = new Map<number, { at: number; done: () => void }>();
+  #waiting = new Map<number, { at: number; done: (answer: Buffer) => void }>();
   #sequence = 0;
   #latencies: number[] = [];
   #answerBytes = 0;
@@ -31,7 +42,7 @@ export class LoadGenerator {
       this.#waiting.delete(Number(match[0]));
       this.#latencies.push(performance.now() - waiting.at);
       this.#answerBytes = payload.length;
-      waiting.done();
+      waiting.done(payload);
     });
   }
 
@@ -41,23 +52,13 @@ export class LoadGenerator {
     return new LoadGenerator(client);
   }
 
-  /** One request; resolves when its answer is there. */
-  get(path: string): Promise<void> {
+  /** One request; resolves to its answer, not decoded. */
+  send(request: RequestType): Promise<Buffer> {
     const id = 1_000_000_000 + this.#sequence++;
-    const get = { paramPaths: [path], maxDepth: 0 };
-    const payload = Msg.encode({
-      header: { msgId: String(id), msgType: 1 },
-      body: { msgBody: { $case: "request", value: { reqType: { $case: "get", value: get } } } },
-    }).finish();
-    const record = UspRecord.encode({
-      version: "1.4",
-      toId: AGENT_ID,
-      fromId: CONTROLLER_ID,
-      payloadSecurity: 0,
-      macSignature: new Uint8Array(),
-      senderCert: new Uint8Array(),
-      recordType: { $case: "noSessionContext", value: { payload } },
-    }).finish();
+    const record = encodeMsgRecord(
+      { version: "1.3", toId: AGENT_ID, fromId: CONTROLLER_ID },
+      requestMsg(String(id), request),
+    );
     return new Promise((done, reject) => {
       this.#waiting.set(id, { at: performance.now(), done });
       const properties = { responseTopic: CONTROLLER_TOPIC, contentType: "usp.msg" };
@@ -65,21 +66,33 @@ export class LoadGenerator {
     });
   }
 
-  /** Keeps `inFlight` requests going for a while; `pid` is the process that answers. */
-  async run(path: string, inFlight: number, milliseconds: number, pid: number): Promise<Load> {
+  async get(path: string): Promise<void> {
+    await this.send({ $case: "get", value: { paramPaths: [path], maxDepth: 0 } });
+  }
+
+  /** Requests that were not answered. */
+  get unanswered(): number {
+    return this.#waiting.size;
+  }
+
+  /** Keeps `inFlight` requests going for a while, Gets of a path or others; `pid` is the process that answers. */
+  async run(what: string | Ask, inFlight: number, milliseconds: number, pid: number): Promise<Load> {
     this.#latencies = [];
+    const ask: Ask = typeof what === "string" ? (load) => load.get(what) : what;
     const cpu = cpuNs(pid);
     const began = performance.now();
     const end = began + milliseconds;
+    let sequence = 0;
+    let asked = 0;
     const lane = async () => {
-      while (performance.now() < end) await this.get(path);
+      for (; performance.now() < end; asked++) await ask(this, sequence++);
     };
     await Promise.all(Array.from({ length: inFlight }, lane));
-    const latencies = this.#latencies;
+    const seconds = (performance.now() - began) / 1000;
     return {
-      requestsPerSecond: (latencies.length / (performance.now() - began)) * 1000,
-      latencies,
-      cpuUsPerRequest: (cpuNs(pid) - cpu) / 1000 / latencies.length,
+      requestsPerSecond: asked / seconds,
+      latencies: this.#latencies,
+      cpuUsPerRequest: (cpuNs(pid) - cpu) / 1000 / asked,
       answerBytes: this.#answerBytes,
     };
   }
@@ -87,4 +100,13 @@ export class LoadGenerator {
   async close(): Promise<void> {
     await this.#client.endAsync(true);
   }
+}
+
+/** The Message of an answer. */
+export function contentOf(answer: Uint8Array): MsgContent {
+  const decoded = decodeRecord(answer, WHOLE_ANSWERS);
+  if (!decoded.ok || decoded.record.recordType.$case !== "noSessionContext") throw new Error("not a Record");
+  const msg = decodeMsg(decoded.record.recordType.value.payload, WHOLE_ANSWERS);
+  if (!msg.ok) throw new Error(msg.reason);
+  return msg.content;
 }

@@ -18,6 +18,8 @@ export interface AgentOptions {
   readonly namespace?: string;
   /** Default "5.0". */
   readonly mqttVersion?: "5.0" | "3.1.1";
+  /** Options of the agent section, over the defaults. */
+  readonly agent?: Readonly<Record<string, string>>;
   /** Options of the mqtt section, over the defaults. */
   readonly mqtt?: Readonly<Record<string, string>>;
   /** Options of the controller's section, over the defaults: `{ stomp: "broker" }`. */
@@ -71,6 +73,7 @@ export async function writeConfig(options: AgentOptions): Promise<string> {
         log_level: options.logLevel ?? "debug",
         privacy_level: "Destinations",
         privacy_ceiling: "Destinations",
+        ...options.agent,
       },
     },
     ...(broker ? [mqttSection(broker, options)] : []),
