@@ -4,7 +4,10 @@ import { argv, text, endpointId, number, oneOf, type ValuesOf } from "./option.t
 import { agentSessionOptions } from "./session.ts";
 
 export const agentOptions = {
-  endpoint_id: endpointId("The agent's endpoint id; empty: `os::OUI-SERIAL` from the two below.", ""),
+  endpoint_id: endpointId(
+    "The agent's endpoint id; empty: `os::OUI-SERIAL` from the two below, or `self::spin-usp` as a USP Service. `USP_ENDPOINT_ID` in the environment counts over it.",
+    "",
+  ),
   oui: text("Maker's OUI, six hex digits.", "", /^(?:[0-9A-Fa-f]{6})?$/),
   serial_number: text(
     "Serial number; empty: from the hardware address of the first LAN interface.",

@@ -10,15 +10,19 @@ export interface GatewayIdentity extends Identity {
 }
 
 const DOCUMENT = "identity";
+const SERVICE_ID = "self::spin-usp";
 
 /** What was derived once stays, whatever card is plugged in later. @throws ConfigError */
-export function identityOf({ agent, capture }: Config, version: string, store: Store): GatewayIdentity {
+export function identityOf({ agent, capture, service }: Config, version: string, store: Store): GatewayIdentity {
   const derived = agent.oui !== "" && agent.serial_number !== "" ? undefined : derive(store, capture.interface);
   const oui = agent.oui === "" ? (derived?.oui ?? "") : agent.oui.toUpperCase();
   const serialNumber = agent.serial_number === "" ? (derived?.serialNumber ?? "") : agent.serial_number;
-  const endpointId = agent.endpoint_id === "" ? endpointIdOf({ oui, serialNumber }) : agent.endpoint_id;
-  const fault = endpointIdFault(endpointId);
-  if (fault !== undefined) throw new ConfigError(`agent option endpoint_id is "${endpointId}": ${fault}`);
+  const given = process.env["USP_ENDPOINT_ID"] ?? "";
+  const fault = given === "" ? undefined : endpointIdFault(given);
+  if (fault !== undefined) throw new ConfigError(`USP_ENDPOINT_ID is "${given}": ${fault}`);
+  // What the device is called is the broker's name, and nobody speaks to one of its own name (R-ARC.2).
+  const derivedId = () => (service.enable ? SERVICE_ID : endpointIdOf({ oui, serialNumber }));
+  const endpointId = given || agent.endpoint_id || derivedId();
   return {
     endpointId,
     oui,

@@ -77,6 +77,7 @@ function furnish(transaction: Transaction, door: Door, socket: string): void {
       ? addRow(transaction, "Device.LocalAgent.", CONTROLLERS, {
           EndpointID: door.endpointId,
           Enable: "true",
+          OnBoardingComplete: "true",
           ...(role === undefined ? {} : { AssignedRole: role }),
         })
       : mustBe(tree.at(`${found}.`));

@@ -24,6 +24,7 @@ import { Periodic } from "./periodic.ts";
 import { Permissions } from "./permissions.ts";
 import { NO_POLICY } from "./policy.ts";
 import { Sessions } from "./sessions.ts";
+import { Registration } from "./service.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import { Thresholds } from "./thresholds.ts";
 import type { View } from "./view.ts";
@@ -262,8 +263,12 @@ export class Agent {
   ): Promise<void> {
     const door = connected.door ?? { protocol, local: false };
     const connection = new Connection(mtp, connected, door, this.#limits);
+    const registration = this.#registration(connection, connected);
     const leave = () => {
-      const left = this.#outlet.leave(connection, this.#controllers.all());
+      const all = this.#controllers.all();
+      const left = registration
+        ? registration.leave().then(() => this.#outlet.leave(connection, all))
+        : this.#outlet.leave(connection, all);
       this.#sessions.left(connection);
       left.catch((error: unknown) => this.#options.log.debug(`${mtp}: closing failed: ${String(error)}`));
     };
@@ -272,14 +277,36 @@ export class Agent {
       this.#admission.opened(connection);
       this.#outlet.add(connection);
       this.#greet(connection);
+      registration?.run().catch((error: unknown) => this.#options.log.error(`${mtp}: registering failed`, error));
       if (signal.aborted) leave();
       await this.#inlet.receive(connection, Math.min(this.#limits.responseBytes, connection.maxRecordBytes - ENVELOPE));
     } finally {
       signal.removeEventListener("abort", leave);
+      registration?.end();
       connection.ended();
       this.#outlet.remove(connection);
       await connection.link.close();
     }
+  }
+
+  /** With a broker. How it fares shows as the MTP row's Status. */
+  #registration(connection: Connection, { register, controller }: Connected): Registration | undefined {
+    if (!register || controller === undefined) return undefined;
+    const { mtpStates, clock, tree, log, random } = this.#options;
+    return new Registration({
+      connection,
+      controller: () => this.#controllers.at(controller),
+      outlet: this.#outlet,
+      paths: register,
+      state: (reason) => {
+        const status = reason === "" ? "Up" : "Error";
+        const before = mtpStates.of(connection.mtp).status;
+        mtpStates.set(connection.mtp, { status, reason, since: clock.now() });
+        if (before !== status) tree.changes.value(`${connection.mtp}.`, "Status");
+      },
+      log,
+      random: random ?? Math.random,
+    });
   }
 
   /** The Connect Record first (R-MTP.8), then what waited. */

@@ -1,5 +1,5 @@
 /** One live connection as the agent holds it: what is under way on it, and to whom it has introduced itself. */
-import type { RecordType } from "./codec.ts";
+import type { MsgContent, RecordType } from "./codec.ts";
 import type { Link, SendOptions } from "./link.ts";
 import type { Connected } from "./mtp.ts";
 import type { AgentLimits } from "./options.ts";
@@ -21,6 +21,10 @@ export class Connection {
   readonly maxRecordBytes: number;
   /** Who has had the Connect Record on this connection (R-MTP.8), by row path, and where. */
   readonly announced = new Map<string, { readonly endpointId: string; readonly to: string | undefined }>();
+  /** Who waits for the answer to a request of ours, by message id: those to a broker. */
+  readonly asked = new Map<string, (answer: MsgContent) => void>();
+  /** Whether a USP Broker is at the other end, which takes no notification that wants an answer. */
+  readonly isBroker: boolean;
   /** Controllers that spoke here, for MTPs whose connection is the address. */
   readonly heard = new Set<string>();
   #open = true;
@@ -36,6 +40,7 @@ export class Connection {
     this.#door = door;
     this.peer = connected.peer;
     this.controller = connected.controller;
+    this.isBroker = connected.register !== undefined;
     this.tls = connected.tls;
     this.#broker = connected.broker;
     this.link = connected.link;

@@ -164,6 +164,8 @@ export class Inlet {
       return this.#error(sender, msgId, UspErrorCode.SecureSessionNotSupported, "payload security is not supported");
     }
     if (content.kind === "request") return this.#request(sender, msgId, content.request, responseBytes);
+    const asked = sender.connection.asked.get(msgId);
+    if (asked) return asked(content);
     if (content.kind === "response") {
       if (content.response.$case === "notifyResp") this.#parts.answered(sender.controller, msgId);
       return;

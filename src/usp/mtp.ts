@@ -24,6 +24,8 @@ export interface Connected {
    * is: a Unix socket that is one controller's. Then `peer` is what it calls itself there.
    */
   readonly controller?: string;
+  /** The other end is a USP Broker, at which these objects (paths with final dot) are to be registered. */
+  readonly register?: readonly string[];
   /** Row of the connection to a broker that it is (instance path without final dot), where controllers' rows name that. */
   readonly broker?: string;
   /** Present where the connection is TLS: DER of the peer's certificates, leaf first; empty where it showed none. */

@@ -42,6 +42,8 @@ export interface Postman {
   /** `undefined` if it can't be reached now. */
   post(controller: Controller, msg: ReturnType<typeof requestMsg>): Promise<Posted> | undefined;
   newMsgId(): string;
+  /** Whether it is a USP Broker, to which no notification says that it wants an answer. */
+  isBroker?(controller: Controller): boolean;
 }
 
 export interface OutboxCounters {
@@ -213,7 +215,8 @@ export class Outbox {
     }
   }
 
-  #send(entry: Entry, notification: Notification): void {
+  #send(given: Entry, notification: Notification): void {
+    const entry = given.retry && this.#postman.isBroker?.(this.#controller) ? { ...given, retry: false } : given;
     const msgId = this.#postman.newMsgId();
     const value: Notify = { subscriptionId: entry.subscriptionId, sendResp: entry.retry, notification };
     const msg = requestMsg(msgId, { $case: "notify", value });

@@ -78,6 +78,10 @@ export class Outlet implements Postman {
     return this.#find(controller)?.connection.door;
   }
 
+  isBroker(controller: Controller): boolean {
+    return this.#find(controller)?.connection.isBroker ?? false;
+  }
+
   post(controller: Controller, msg: Msg): Promise<Posted> | undefined {
     const found = this.#find(controller);
     if (!found) return undefined;
@@ -171,6 +175,12 @@ export class Outlet implements Postman {
     if (before && before.endpointId === endpointId && before.to === to) return;
     connection.announced.set(path, { endpointId, to });
     this.#record(connection, controller, connection.connectRecord, to);
+  }
+
+  /** A request of ours; its answer comes to `connection.asked`. */
+  ask(connection: Connection, controller: Controller, msg: Msg): void {
+    this.announce(connection, controller);
+    this.#hand(connection, this.#encode(connection, controller, msg), {}, undefined);
   }
 
   /** Ends a session the agent does not want; the Connect Record comes again before anything else (R-MTP.8). */

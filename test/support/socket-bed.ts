@@ -24,7 +24,10 @@ export class SocketBed {
 
   /** Starts one and waits for its doors. Several starts are restarts of one agent. */
   async agent(roles: readonly (string | ConfigSection)[], options: Partial<AgentOptions> = {}): Promise<Agent> {
-    const sections = roles.map((role) => (typeof role === "string" ? this.section(role) : role));
+    const given = roles.map((role) => (typeof role === "string" ? this.section(role) : role));
+    // Without one the agent has the resident's where the machine's own agent may have it.
+    const none = this.section("Resident", { enable: "0" });
+    const sections = given.some(({ name }) => name === none.name) ? given : [...given, none];
     const agent = await Agent.start({
       folder: this.folder,
       enforce: "none",
@@ -33,8 +36,8 @@ export class SocketBed {
       sections: [...sections, ...(options.sections ?? [])],
     });
     this.#agents.push(agent);
-    for (const { name, options: given } of sections)
-      if (given["enable"] !== "0") await this.opens(given["path"] as string, agent, name);
+    for (const { name, options: set } of sections)
+      if (set["enable"] !== "0") await this.opens(set["path"] as string, agent, name);
     return agent;
   }
 
