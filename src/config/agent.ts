@@ -1,6 +1,6 @@
 /** Options of the agent itself. */
 import type { Level } from "../lib/log.ts";
-import { argv, text, endpointId, number, oneOf, type ValuesOf } from "./option.ts";
+import { argv, file, text, endpointId, number, oneOf, type ValuesOf } from "./option.ts";
 import { agentSessionOptions } from "./session.ts";
 
 export const agentOptions = {
@@ -43,6 +43,9 @@ export const agentOptions = {
     16_000_000,
   ),
   ...agentSessionOptions,
+  discovery_file: file(
+    "File in which the DHCP client leaves option 125 or 17 (`opt125=HEX`, `OPTION_17=HEX`), looked at every ten seconds; empty: none. The controller that it names is dialled by WebSocket with TLS and has no rights but those of UntrustedRole and of its certificate.",
+  ),
   reboot_command: argv(
     "Program, and its arguments one by one, that restarts the gateway; none: there is no `Device.Reboot()`. Run without a shell, as the agent's user.",
   ),

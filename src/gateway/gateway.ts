@@ -23,6 +23,7 @@ import type { RestartReason } from "../objects/device-root.ts";
 import { Spin } from "../spin/spin.ts";
 import { VERSION } from "../version.ts";
 import { captureControl } from "./capture-control.ts";
+import { runDiscovery } from "./discovery.ts";
 import { makeEnforcer } from "./enforcer.ts";
 import { findPart } from "./files.ts";
 import { forgetState } from "./forget.ts";
@@ -121,6 +122,7 @@ export class Gateway {
       sources,
       clock: systemClock,
     });
+    const discovering = runDiscovery({ tree, file: config.agent.discovery_file, log }, below.signal);
     try {
       if (enforces) await within(RULES_PATIENCE_MS, home.settled(), signal);
       await agent.run(signal);
@@ -129,6 +131,7 @@ export class Gateway {
       homeControl.abort();
       await homeRuns;
       below.abort();
+      await discovering;
       await helperRuns;
     }
     log.info("stopped");
