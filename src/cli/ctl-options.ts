@@ -2,6 +2,8 @@
 import { accessSync, constants, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { ConnectOptions } from "../controller/connect.ts";
+import type { OpenSession } from "../controller/exchange.ts";
+import { inSession, trustIn } from "../controller/session.ts";
 import { TOPIC_PRESETS, type TopicPresetName } from "../mtp/presets.ts";
 import { RESIDENT_SOCKET } from "../lib/resident-socket.ts";
 import { parseDuration } from "./text.ts";
@@ -53,6 +55,11 @@ export const CONNECTION = {
   cert: { type: "string", value: "FILE", help: "our certificate, PEM" },
   key: { type: "string", value: "FILE", help: "its key, PEM" },
   insecure: { type: "boolean", help: "take any certificate of the broker" },
+  session: {
+    type: "string",
+    value: "plain|tls",
+    help: "a session end to end; tls secures it by --cert, --key and --ca",
+  },
   qos: { type: "string", value: "0|1|2", help: "quality of service of what we send", default: "0" },
   timeout: { type: "string", value: "TIME", help: "for connecting and for each answer: 10s, 1m", default: "10s" },
 } as const satisfies { readonly [name: string]: Option };
@@ -215,7 +222,9 @@ function connectionOf(set: Map<keyof typeof CONNECTION, string>, { readFile = re
   const agentTopic = set.get("agent-topic");
   const url = socket === undefined ? set.get("url") : `unix:${socket}`;
   const controllerTopic = set.get("reply-topic");
+  const openSession = set.has("session") ? session(oneOf("session", ["plain", "tls"]), { ca, cert, key }) : undefined;
   return {
+    ...(openSession === undefined ? {} : { openSession }),
     controllerId: need("controller"),
     agentId,
     timeoutMs: timeout * 1000,
@@ -238,6 +247,22 @@ function connectionOf(set: Map<keyof typeof CONNECTION, string>, { readFile = re
       },
     },
   };
+}
+
+/** @throws UsageError */
+function session(
+  kind: "plain" | "tls",
+  files: Readonly<Record<"ca" | "cert" | "key", string | undefined>>,
+): OpenSession {
+  const { ca, cert, key } = files;
+  if (kind === "plain") return inSession({ isSecure: false });
+  if (ca === undefined || cert === undefined || key === undefined)
+    throw new UsageError("--session tls needs --ca, --cert and --key");
+  try {
+    return inSession({ isSecure: true, trust: trustIn(ca, { cert, key }) });
+  } catch (error) {
+    throw new UsageError(`--session tls: ${(error as Error).message}`);
+  }
 }
 
 function isAccessible(path: string): boolean {

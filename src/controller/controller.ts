@@ -6,7 +6,7 @@ import type { RequestType, ResponseType, WireLimits } from "../../proto/codec.ts
 import { UspError } from "../lib/usp-error.ts";
 import { CommandTypes } from "./command-types.ts";
 import { ControllerError } from "./error.ts";
-import { Exchange, type Endpoints, type Link, type Waiting } from "./exchange.ts";
+import { Exchange, type Endpoints, type Link, type OpenSession, type Waiting } from "./exchange.ts";
 import { Feed } from "./feed.ts";
 import type { Notification, NotificationKind } from "./notification.ts";
 import * as outcome from "./outcome.ts";
@@ -14,6 +14,8 @@ import * as outcome from "./outcome.ts";
 export type { Notification, NotificationKind, Waiting, Endpoints };
 
 export interface ControllerOptions extends Endpoints {
+  /** Messages in a session: `inSession` of session.ts. Default: each in a Record of its own. */
+  readonly openSession?: OpenSession;
   /** Of a request, until its answer. Default 10,000. */
   readonly timeoutMs?: number;
   /** Of what is read; the default takes answers of 32 MiB. */

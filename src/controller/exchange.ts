@@ -5,15 +5,20 @@
 import {
   decodeMsg,
   decodeRecord,
+  encodeMsg,
   encodeMsgRecord,
+  encodeRecord,
+  recordOf,
   requestMsg,
   responseMsg,
   type Envelope,
   type RequestType,
   type ResponseType,
+  type UspRecord,
   type WireLimits,
 } from "../../proto/codec.ts";
 import type * as wire from "../../proto/generated/usp-msg.ts";
+import type { SessionContextRecord } from "../../proto/generated/usp-record.ts";
 import type { MqttConnection } from "../mtp/mqtt.ts";
 import { ControllerError } from "./error.ts";
 import { notificationOf, type Notification } from "./notification.ts";
@@ -35,7 +40,27 @@ export interface Waiting {
   readonly signal?: AbortSignal;
 }
 
+/** Messages in a session (session.ts makes one), where there is to be one. */
+export interface Session {
+  send(message: Uint8Array): Promise<void>;
+  take(record: UspRecord, value: SessionContextRecord): void;
+  /** The agent left it. */
+  drop(reason: string): void;
+  readonly isInUse: boolean;
+  close(): void;
+}
+
+export type OpenSession = (wire: {
+  readonly envelope: Envelope;
+  readonly send: (record: Uint8Array) => Promise<void>;
+  readonly deliver: (message: Uint8Array) => void;
+  /** It failed, for that reason, and is begun anew. */
+  readonly failed: (reason: string) => void;
+}) => Session;
+
 export interface ExchangeOptions extends Endpoints {
+  /** Absent: each Message in a Record of its own. */
+  readonly openSession?: OpenSession;
   readonly timeoutMs: number;
   readonly limits: WireLimits;
   readonly onNotification: (notification: Notification) => void;
@@ -59,6 +84,7 @@ export class Exchange {
   readonly #prefix = globalThis.crypto.randomUUID().slice(0, 8);
   readonly #seen = new Set<string>();
   readonly #reading: Promise<void>;
+  readonly #session: Session | undefined;
   #count = 0;
   #ended: ControllerError | undefined;
   #farewell = "";
@@ -69,6 +95,12 @@ export class Exchange {
     this.#link = link;
     this.#options = options;
     this.#envelope = { version: VERSION, toId: options.agentId, fromId: options.controllerId };
+    this.#session = options.openSession?.({
+      envelope: this.#envelope,
+      send: (record) => this.#hand(record, options.agentTopic),
+      deliver: (message) => this.#message(message, undefined),
+      failed: (reason) => this.#refuse(new ControllerError("protocol", reason)),
+    });
     this.#reading = this.#read();
   }
 
@@ -103,6 +135,7 @@ export class Exchange {
   /** Ends the link; what waits is rejected. */
   async close(): Promise<void> {
     this.#end(new ControllerError("closed", "the connection was closed"));
+    await this.#leaveSession();
     await this.#link.close();
     await this.#reading;
   }
@@ -123,10 +156,22 @@ export class Exchange {
     if (!decoded.ok) return this.#link.refuse?.(decoded.reason);
     const { toId, fromId, recordType } = decoded.record;
     if (toId !== this.#envelope.fromId || fromId !== this.#envelope.toId) return;
-    if (recordType.$case === "disconnect")
-      this.#farewell = recordType.value.reason || `code ${recordType.value.reasonCode}`;
-    if (recordType.$case !== "noSessionContext") return;
-    const msg = decodeMsg(recordType.value.payload, this.#options.limits);
+    if (recordType.$case === "disconnect") this.#left(recordType.value);
+    else if (recordType.$case === "noSessionContext") this.#message(recordType.value.payload, replyTo);
+    else if (recordType.$case === "sessionContext") this.#session?.take(decoded.record, recordType.value);
+  }
+
+  #left({ reason, reasonCode }: { readonly reason: string; readonly reasonCode: number }): void {
+    this.#farewell = reason || `code ${reasonCode}`;
+    if (!this.#session) return;
+    this.#session.drop(this.#farewell);
+    // 7100 to 7199: about the Record, and so about what waits for an answer.
+    if (reasonCode >= 7100 && reasonCode < 7200)
+      this.#refuse(new ControllerError("protocol", `the agent ends the session: ${reasonCode} ${reason}`));
+  }
+
+  #message(payload: Uint8Array, replyTo: string | undefined): void {
+    const msg = decodeMsg(payload, this.#options.limits);
     if (!msg.ok) {
       if (msg.msgId === undefined) return;
       const text = `the agent's answer can't be read: ${msg.reason}`;
@@ -154,13 +199,33 @@ export class Exchange {
   }
 
   #send(msg: wire.Msg, to: string | undefined): Promise<void> {
-    return this.#link.send(encodeMsgRecord(this.#envelope, msg), to === undefined ? {} : { to });
+    if (this.#session) return this.#session.send(encodeMsg(msg));
+    return this.#hand(encodeMsgRecord(this.#envelope, msg), to);
+  }
+
+  #hand(record: Uint8Array, to: string | undefined): Promise<void> {
+    return this.#link.send(record, to === undefined ? {} : { to });
+  }
+
+  /** The agent forgets the session with it (R-MTP.7), and says the next thing outside. */
+  async #leaveSession(): Promise<void> {
+    const session = this.#session;
+    if (session?.isInUse === true) {
+      const value = { reason: "the controller leaves", reasonCode: 0 };
+      const record = encodeRecord(recordOf(this.#envelope, { $case: "disconnect", value }));
+      await this.#hand(record, this.#options.agentTopic).catch(() => undefined);
+    }
+    session?.close();
+  }
+
+  #refuse(error: ControllerError): void {
+    for (const { reject } of this.#pending.values()) reject(error);
   }
 
   #end(error: ControllerError): void {
     if (this.#ended !== undefined) return;
     this.#ended = error;
-    for (const { reject } of this.#pending.values()) reject(error);
+    this.#refuse(error);
     this.#options.onEnd(error);
   }
 
