@@ -232,8 +232,9 @@ class StompLink implements Link {
       case "MESSAGE":
         return this.#message(frame);
       case "ERROR":
-        // The broker closes the connection now; what it said is the reason.
+        // The broker closes the connection now; what it said is the reason. RabbitMQ sends the receipt all the same.
         this.#cause ??= this.#errorOf(frame);
+        this.#fail();
         this.#socket.end();
         return;
       case "CONNECTED":
@@ -279,7 +280,7 @@ class StompLink implements Link {
         ? isOfCredentials(text)
           ? ["credentials", `the broker refuses the connection${who}`]
           : ["rejected", "the broker refuses the connection"]
-        : step === "RECEIPT"
+        : step === "RECEIPT" && !this.#isSubscribed
           ? ["subscribe", `the broker refuses the subscription to ${this.#destination}`]
           : ["closed", "the broker ended the connection"];
     return new MtpError(kind, `${this.#peer}: ${what}: ${text || "it does not say why"}`);

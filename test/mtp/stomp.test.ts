@@ -263,7 +263,10 @@ describe("an attempt fails and says why", () => {
   });
 
   test("when the broker refuses the subscription", async () => {
-    const attempt = meet({ subscribed: error("Processing error", "access to queue refused") });
+    // RabbitMQ's way: the receipt comes all the same.
+    const receipt = encodeFrame("RECEIPT", [["receipt-id", "subscribed"]]);
+    const refusal = error("Processing error", "access to queue refused");
+    const attempt = meet({ subscribed: Buffer.concat([refusal, receipt]) });
     await expect(attempt).rejects.toMatchObject({
       kind: "subscribe",
       message: expect.stringContaining("refuses the subscription to /topic/agent: Processing error: access to queue"),
