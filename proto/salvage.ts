@@ -14,19 +14,23 @@ export interface SalvagedMsg {
 export interface SalvagedRecord extends SalvagedMsg {
   readonly fromId?: string;
   readonly toId?: string;
+  /** It was to go through a session. */
+  readonly isOfSession: boolean;
 }
 
 export function salvageRecord(bytes: Uint8Array): SalvagedRecord {
   const found: { toId?: string; fromId?: string } = {};
   let msg: SalvagedMsg = { isRequest: false };
+  let isOfSession = false;
   for (const field of fields(bytes)) {
     if (field.number === 2) assign(found, "toId", field.bytes);
     else if (field.number === 3) assign(found, "fromId", field.bytes);
+    else if (field.number === 8) isOfSession = true;
     else if (field.number === 7) {
       for (const inner of fields(field.bytes)) if (inner.number === 2) msg = salvageMsg(inner.bytes);
     }
   }
-  return { ...found, ...msg };
+  return { ...found, ...msg, isOfSession };
 }
 
 export function salvageMsg(bytes: Uint8Array): SalvagedMsg {

@@ -208,6 +208,11 @@ export class PeerSession {
     return "taken";
   }
 
+  /** A Record that could not be read was of this session (R-E2E.21). */
+  fail(reason: string): void {
+    this.#fail(reason);
+  }
+
   /** R-MTP.7: the peer, or we, left; nothing of the session is kept, not even that there was one. */
   drop(reason: string): void {
     this.#end();

@@ -222,8 +222,9 @@ export class Inlet {
    * Else the MTP itself says so, where it can.
    */
   #refuse(connection: Connection, failure: RecordFailure, replyTo: string | undefined): void {
-    const { fromId, toId, msgId, isRequest, code, reason } = failure;
+    const { fromId, toId, msgId, isRequest, isOfSession, code, reason } = failure;
     const sender = this.#sender(connection, fromId ?? "", toId ?? "", replyTo);
+    if (sender && isOfSession) this.#parts.sessions.broken(sender.controller, reason);
     if (sender && msgId !== undefined && isRequest) return this.#error(sender, msgId, code, reason);
     this.#ignore(`a Record: ${reason}`);
     connection.link.refuse?.(reason);

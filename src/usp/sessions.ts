@@ -124,6 +124,11 @@ export class Sessions {
     return signatureFault(record, this.#parts.trust);
   }
 
+  /** A Record of its session could not be read: that session is over (R-E2E.21). */
+  broken(controller: Controller, reason: string): void {
+    this.#entries.get(controller.path)?.peer.fail(reason);
+  }
+
   /** The controller speaks outside of its session. */
   setAside(controller: Controller): void {
     this.#entries.get(controller.path)?.peer.setAside();

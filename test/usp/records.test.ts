@@ -1,3 +1,4 @@
+import type { Msg } from "../../proto/generated/usp-msg.ts";
 import {
   encodeMsg,
   encodeMsgRecord,
@@ -191,6 +192,64 @@ describe("Records that are broken but can be answered (R-MTP.5)", () => {
     expect(errors).toEqual([
       { msgId: "my id", content: { kind: "error", error: expect.objectContaining({ errCode: code }) as unknown } },
     ]);
+  });
+});
+
+/** R-MTP.5, the whole table: each kind of broken Record, and each thing without which nothing can be said to it. */
+describe("a broken Record", () => {
+  type Claims = { readonly from: string; readonly to: string; readonly msg: Msg };
+  const id = "my id";
+  const good: Claims = { from: "self::admin", to: AGENT_ID, msg: requestMsg(id, SIZE) };
+  const record = ({ from, to, msg }: Claims) =>
+    recordOf(envelope(from, to), { $case: "noSessionContext", value: { payload: encodeMsg(msg).slice() } });
+  const BROKEN: readonly (readonly [string, number, (claims: Claims) => Uint8Array])[] = [
+    [
+      "with an enum that does not exist",
+      7100,
+      (claims) => encodeRecord({ ...record(claims), payloadSecurity: 9 as never }),
+    ],
+    ["cut off", 7100, (claims) => Buffer.concat([encodeRecord(record(claims)), Uint8Array.from([0x32, 0x7f])])],
+    [
+      "with secured payload outside of a session",
+      7102,
+      (claims) => encodeRecord({ ...record(claims), payloadSecurity: 1 }),
+    ],
+    ["without version", 7104, (claims) => encodeRecord({ ...record(claims), version: "" })],
+    ["of two types", 7104, (claims) => Buffer.concat([encodeRecord(record(claims)), Uint8Array.from([0x6a, 0])])],
+  ];
+  const MISSING: readonly (readonly [string, Partial<Claims>])[] = [
+    ["the sender is not known", { from: "self::stranger" }],
+    ["the sender is the agent itself", { from: AGENT_ID }],
+    ["it is for somebody else", { to: "self::other" }],
+    ["it holds a Response", { msg: responseMsg(id, { $case: "notifyResp", value: { subscriptionId: "x" } }) }],
+    ["it holds an Error", { msg: errorMsg(id, 7000, "no") }],
+    ["it has no message id", { msg: requestMsg("", SIZE) }],
+  ];
+  const errors = () => world.admin.contents.filter(({ content }) => content.kind === "error");
+
+  it.each(BROKEN)("%s is answered with %d", async (_, code, make) => {
+    world.admin.send(make(good).slice());
+    await world.admin.ask(SIZE, "after");
+    expect(errors()).toMatchObject([{ msgId: id, content: { error: { errCode: code } } }]);
+  });
+
+  describe.each(BROKEN)("%s (%d) gets nothing", (_, _code, make) => {
+    it.each(MISSING)("where %s", async (_why, claims) => {
+      await settle();
+      const before = world.network.published.length;
+      world.admin.send(make({ ...good, ...claims }).slice());
+      await world.admin.ask(SIZE, "after");
+      expect(world.network.published).toHaveLength(before + 1);
+    });
+
+    it("where no way leads back", async () => {
+      await settle();
+      setParams(world.tree, "Device.LocalAgent.Controller.1.MTP.1.", { Enable: "false" });
+      const before = world.network.published.length;
+      world.network.deliver(make(good).slice());
+      await settle();
+      expect(world.network.published).toHaveLength(before);
+    });
   });
 });
 

@@ -242,6 +242,16 @@ describe("a controller that may use sessions", () => {
   });
 });
 
+it("begins another session after a Record of it that can't be read (R-E2E.21)", async () => {
+  await start();
+  const peer = new SessionPeer(world.network);
+  await peer.ask(SIZE);
+  const { sessionId } = peer.peer;
+  send({ sessionId: sessionId!, sequenceId: 2n, payloadSarState: 9 as never, payload: asked(SIZE) });
+  await until(() => peer.peer.sessionId !== sessionId);
+  expect((await peer.ask(SIZE)).kind).toBe("response");
+});
+
 describe("sessions that expire (TP-469 3.10)", () => {
   it("are followed by others, for each notification", async () => {
     await start();
