@@ -1,9 +1,11 @@
 /**
- * What `spin-usp doctor` reads of an agent that runs: a small file in the state directory, written when something
- * changed, at most each few seconds; records that merely came and went have it written once a minute, for flash wears.
- * No secrets, and nothing of the home.
+ * What `spin-usp doctor` reads of an agent that runs: a small file, written when something changed, at most each few
+ * seconds, and once a minute when records merely came and went. No secrets, and nothing of the home.
+ *
+ * It lies where the service manager says that such things lie (RUNTIME_DIRECTORY of systemd.exec(5)), or in /run/spin-usp,
+ * in memory, and the state directory has a link to it: flash wears. Where neither can be written, it lies there itself.
  */
-import { renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readlinkSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../lib/clock.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
@@ -15,11 +17,14 @@ import type { MtpStates } from "../usp/mtp.ts";
 import type { GatewayIdentity } from "./identity.ts";
 
 export const STATUS_FILE = "status.json";
+const RUNTIME_DIRECTORY = "/run/spin-usp";
 const INTERVAL_MS = 2000;
 const RECORDS_MS = 60_000;
 
 export interface StatusOptions {
   readonly directory: string;
+  /** Where what need not outlive a boot lies. Default: the service manager's, else /run/spin-usp. */
+  readonly runtimeDirectory?: string;
   readonly tree: Tree;
   readonly identity: GatewayIdentity;
   readonly mtpStates: MtpStates;
@@ -55,7 +60,8 @@ export interface MtpStatusText {
 }
 
 export function writeStatus(options: StatusOptions): { stop(): void } {
-  const path = join(options.directory, STATUS_FILE);
+  const runtime = options.runtimeDirectory ?? process.env["RUNTIME_DIRECTORY"]?.split(":")[0] ?? RUNTIME_DIRECTORY;
+  let path = inMemory(options.directory, runtime) ?? join(options.directory, STATUS_FILE);
   let before = "";
   let writtenAt = -Infinity;
   const write = (isLast = false) => {
@@ -66,10 +72,14 @@ export function writeStatus(options: StatusOptions): { stop(): void } {
     before = text;
     writtenAt = now;
     try {
-      writeFileSync(`${path}.new`, text, { mode: 0o600 });
-      renameSync(`${path}.new`, path);
+      replaceFile(path, text);
     } catch {
-      // A full disk: doctor then has old news, and the state directory's own errors are logged elsewhere.
+      path = join(options.directory, STATUS_FILE);
+      try {
+        replaceFile(path, text);
+      } catch {
+        // A full disk: doctor then has old news, and the state directory's own errors are logged elsewhere.
+      }
     }
   };
   write();
@@ -83,6 +93,37 @@ export function writeStatus(options: StatusOptions): { stop(): void } {
   };
 }
 
+/** Makes the state directory's file a link into the runtime directory; `undefined` where that can't be had. */
+function inMemory(directory: string, runtime: string): string | undefined {
+  // Several agents may share it, each with a state directory of its own.
+  const target = join(runtime, `status${directory.replaceAll("/", "-")}.json`);
+  const link = join(directory, STATUS_FILE);
+  try {
+    mkdirSync(runtime, { recursive: true, mode: 0o755 });
+    // Only what can be written there is pointed to.
+    replaceFile(target, "{}");
+    if (linkTarget(link) === target) return target;
+    symlinkSync(target, `${link}.link`);
+    renameSync(`${link}.link`, link);
+    return target;
+  } catch {
+    return undefined;
+  }
+}
+
+function linkTarget(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+function replaceFile(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text, { mode: 0o600 });
+  renameSync(`${path}.new`, path);
+}
+
 function statusOf(options: StatusOptions): AgentStatus {
   const { tree, identity, mtpStates, home, sources } = options;
   const rows = (path: string) => {
@@ -93,20 +134,22 @@ function statusOf(options: StatusOptions): AgentStatus {
     pid: process.pid,
     endpointId: identity.endpointId,
     spin: { status: home.status, reason: home.statusReason, accuracy: home.accuracy },
-    mtps: rows("Device.LocalAgent.MTP.").map((row) => {
-      const { broker, topic, reason, lastReceived, lastSent } = wayOf(options, row);
-      const mtp = mtpStates.of(row.path.slice(0, -1));
-      return {
-        path: row.path,
-        broker,
-        topic,
-        status: mtp.status,
-        // A stopped agent's MTP says that it was closed; what went wrong before says the client.
-        reason: [...new Set([mtp.reason, reason])].filter((text) => text !== "").join("; "),
-        lastRecordIn: timeText(lastReceived),
-        lastRecordOut: timeText(lastSent),
-      };
-    }),
+    mtps: [...rows("Device.LocalAgent.MTP."), ...dialled(tree, rows("Device.LocalAgent.Controller.{i}.MTP."))].map(
+      (row) => {
+        const { broker, topic, reason, lastReceived, lastSent } = wayOf(options, row);
+        const mtp = mtpStates.of(row.path.slice(0, -1));
+        return {
+          path: row.path,
+          broker,
+          topic,
+          status: mtp.status,
+          // A stopped agent's MTP says that it was closed; what went wrong before says the client.
+          reason: [...new Set([mtp.reason, reason])].filter((text) => text !== "").join("; "),
+          lastRecordIn: timeText(lastReceived),
+          lastRecordOut: timeText(lastSent),
+        };
+      },
+    ),
     controllers: rows("Device.LocalAgent.Controller.").map((row) => ({
       endpointId: tree.text(row, "EndpointID") ?? "",
       enabled: tree.text(row, "Enable") ?? "",
@@ -130,9 +173,28 @@ interface Way {
   readonly lastSent: number;
 }
 
+/** Rows of controllers that the agent dials. */
+const dialled = (tree: Tree, rows: readonly InstanceNode[]) =>
+  rows.filter((row) => tree.text(row, "Protocol") === "WebSocket" && webSocketOf(tree, row, "Host") !== "");
+
+const webSocketOf = (tree: Tree, row: InstanceNode, name: string): string => {
+  const settings = tree.at(`${row.path}WebSocket.`);
+  return (settings && tree.text(settings, name)) ?? "";
+};
+
+/** Where a WebSocket row listens, or whom it dials. Its Records are not counted. */
+function webSocketWay(tree: Tree, row: InstanceNode): Way {
+  const [host, port, path] = ["Host", "Port", "Path"].map((name) => webSocketOf(tree, row, name));
+  const common = { reason: "", lastReceived: NOT_KNOWN, lastSent: NOT_KNOWN };
+  if (host) return { ...common, broker: `WebSocket with ${host}:${port}${path}`, topic: "that connection" };
+  return { ...common, broker: "WebSocket", topic: `port ${port}, path ${path}` };
+}
+
 /** The broker behind an MTP row, and how its connection fares. */
 function wayOf({ tree, mqttStates, stompStates }: StatusOptions, row: InstanceNode): Way {
-  const isStomp = tree.text(row, "Protocol") === "STOMP";
+  const protocol = tree.text(row, "Protocol");
+  if (protocol === "WebSocket") return webSocketWay(tree, row);
+  const isStomp = protocol === "STOMP";
   const settings = tree.at(`${row.path}${isStomp ? "STOMP" : "MQTT"}.`);
   const configured = (name: string) => (settings && tree.text(settings, name)) ?? "";
   const reference = configured("Reference");
@@ -159,4 +221,6 @@ function controllerTopic(tree: Tree, controller: string): string {
 /** That the first record came is news; when the last one did is not. */
 const withoutTimes = (text: string) => text.replace(/("lastRecord(?:In|Out)": "\d)[^"]*/g, "$1");
 
-const timeText = (time: number) => (time > 0 ? new Date(time).toISOString() : "never");
+const NOT_KNOWN = -1;
+const timeText = (time: number) =>
+  time > 0 ? new Date(time).toISOString() : time === NOT_KNOWN ? "not counted" : "never";

@@ -1,5 +1,5 @@
 /** The file that doctor reads: news at once, and no wear of flash by records that merely come and go. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { STATUS_FILE, writeStatus, type AgentStatus } from "../../src/gateway/status.ts";
@@ -8,8 +8,13 @@ import type { Northbound } from "../../src/gateway/northbound.ts";
 import { Gateway } from "../objects/support.ts";
 import { START } from "../spin/home.ts";
 
-test("is written at once for news, and for later records once a minute", async () => {
+test.each([
+  ["in memory, with a link to it in the state directory", "run/spin-usp"],
+  ["in the state directory, where the runtime directory can't be made", "a-file/spin-usp"],
+])("is written at once for news, and for later records once a minute: %s", async (_, runtime) => {
   const directory = mkdtempSync(join(tmpdir(), "spin-usp-status-"));
+  writeFileSync(join(directory, "a-file"), "");
+  const runtimeDirectory = join(directory, runtime);
   let parts: Northbound | undefined;
   const gateway = await Gateway.start({ before: (northbound) => (parts = northbound) });
   const { tree, mtpStates, mqttStates, stompStates } = parts as Northbound;
@@ -19,6 +24,7 @@ test("is written at once for news, and for later records once a minute", async (
   });
   const status = writeStatus({
     directory,
+    runtimeDirectory,
     tree,
     mtpStates,
     mqttStates,
@@ -50,6 +56,8 @@ test("is written at once for news, and for later records once a minute", async (
     state.lastReceived = START + 5;
     status.stop();
     expect(after(0)).toBe(at(5));
+    expect(lstatSync(join(directory, STATUS_FILE)).isSymbolicLink()).toBe(existsSync(runtimeDirectory));
+    expect(existsSync(runtimeDirectory)).toBe(runtime.startsWith("run"));
   } finally {
     status.stop();
     jest.useRealTimers();
