@@ -10,8 +10,11 @@ import { writeVendors } from "./vendors.mjs";
 const LIMIT = 700_000;
 const GATEWAY = "dist/spin-usp.cjs";
 const TOOLS = { ctl: "dist/spin-usp-ctl.cjs", replay: "dist/spin-usp-replay.cjs" };
-/** Read by the gateway itself when the first WebSocket is to be opened. */
-const WEBSOCKET = { module: "src/mtp/websocket-ends.ts", file: "dist/spin-usp-websocket.cjs" };
+/** Read by the gateway itself when the first connection of the kind is to be opened. */
+const TRANSPORTS = [
+  { module: "src/mtp/websocket-ends.ts", file: "dist/spin-usp-websocket.cjs" },
+  { module: "src/mtp/stomp.ts", file: "dist/spin-usp-stomp.cjs" },
+];
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
 // What main loads for `ctl` or `replay` alone stays a file of its own.
@@ -23,10 +26,13 @@ const toolsApart = {
         ? { path: `./${basename(TOOLS[basename(path, ".ts")])}`, external: true }
         : { errors: [{ text: "the gateway's bundle may not import an operator's tool" }] },
     );
-    onResolve({ filter: new RegExp(`/${basename(WEBSOCKET.module)}$`) }, () => ({
-      path: `./${basename(WEBSOCKET.file)}`,
-      external: true,
-    }));
+    for (const { module, file } of TRANSPORTS)
+      onResolve({ filter: new RegExp(`/${basename(module)}$`) }, ({ path, kind, resolveDir }) => {
+        if (join(resolveDir, path) !== join(root, module)) return undefined;
+        return kind === "dynamic-import"
+          ? { path: `./${basename(file)}`, external: true }
+          : { errors: [{ text: `${module} is a file of its own: import it when it is used` }] };
+      });
   },
 };
 
@@ -41,7 +47,7 @@ const { metafile } = await build({
   outfile: join(root, GATEWAY),
   plugins: [...BUNDLED.plugins, toolsApart],
 });
-const apart = [...Object.entries(TOOLS).map(([name, file]) => ({ module: `src/cli/${name}.ts`, file })), WEBSOCKET];
+const apart = [...Object.entries(TOOLS).map(([name, file]) => ({ module: `src/cli/${name}.ts`, file })), ...TRANSPORTS];
 for (const { module, file } of apart)
   await build({
     ...options,

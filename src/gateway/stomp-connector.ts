@@ -3,7 +3,7 @@ import { isLoopback } from "../config/option.ts";
 import type { StompConfig } from "../config/stomp.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
 import { MtpError } from "../mtp/error.ts";
-import { connectStomp, type StompConnection } from "../mtp/stomp.ts";
+import type { StompConnection } from "../mtp/stomp.ts";
 import type { StompOptions } from "../mtp/stomp-options.ts";
 import type { StompState } from "../objects/stomp-states.ts";
 import type { Link, ReceivedRecord } from "../usp/link.ts";
@@ -40,6 +40,8 @@ export function stompConnector(mtp: InstanceNode, options: ConnectorOptions): Mt
       set("Connecting", state.reason);
       try {
         const wanted = stompOptions(connection, settings, options);
+        // Read when it is needed: most gateways speak MQTT.
+        const { connectStomp } = await import("../mtp/stomp.ts");
         const made = await connectStomp(wanted, signal);
         state.destination = made.info.destination;
         if (state.destinationFromServer !== made.info.destinationFromServer) {
@@ -67,7 +69,7 @@ export function isOfSection(tree: Pick<Tree, "text">, connection: InstanceNode, 
 }
 
 function connected(
-  { link, info }: StompConnection,
+  { link, info, chain }: StompConnection,
   broker: string,
   state: StompState,
   { url }: StompOptions,
@@ -87,6 +89,7 @@ function connected(
     // Whoever may send at the broker is behind this door, wherever the broker is.
     door: { protocol: "STOMP", local: isLoopback(new URL(url).hostname) },
     broker,
+    ...(chain === undefined ? {} : { tls: { chain } }),
   };
 }
 
@@ -137,9 +140,10 @@ function stompOptions(
   };
 }
 
+/** By name, not by class: the bundle has that of the connection in a file of its own. */
 function failureStatus(error: unknown): StompState["status"] {
-  if (!(error instanceof MtpError)) return "Error";
-  switch (error.kind) {
+  if (!(error instanceof Error) || error.name !== "MtpError") return "Error";
+  switch ((error as MtpError).kind) {
     case "dns":
     case "unreachable":
       return "ServerNotPresent";

@@ -2,6 +2,7 @@
  * STOMP 1.2 (TR-369 "STOMP Binding"): one connection to a broker, as a Link. Ids of requirements: R-STOMP.n.
  */
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import type { Link, ReceivedRecord, SendOptions } from "../usp/link.ts";
 import { MtpError, type MtpErrorKind } from "./error.ts";
 import { HeartBeat } from "./heart-beat.ts";
@@ -17,10 +18,13 @@ import {
   type StompLinkLimits,
   type StompOptions,
 } from "./stomp-options.ts";
+import { peerChain } from "./tls.ts";
 
 export interface StompConnection {
   readonly link: Link;
   readonly info: StompInfo;
+  /** Over TLS: DER of the broker's certificates, leaf first. */
+  readonly chain?: readonly Uint8Array[];
 }
 
 /**
@@ -39,7 +43,8 @@ export async function connectStomp(options: StompOptions, signal: AbortSignal): 
   try {
     const socket = await openSocket(endpoint, attempt.signal);
     const link = new StompLink(socket, endpoint, options);
-    return { link, info: await link.establish(attempt.signal) };
+    const info = await link.establish(attempt.signal);
+    return { link, info, ...(socket instanceof TLSSocket ? { chain: peerChain(socket) } : {}) };
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", cancel);
