@@ -34,7 +34,7 @@ export async function watchHome({ controller, screen, signal, now, ended, everyM
   while (!signal.aborted) {
     const devices = await devicesOfHome({ controller });
     const rules = (await rowsOf({ controller }, "Rule")).map(({ row }) => row);
-    screen.draw(`${deviceTable(devices, now(), screen.width)}\n${ruleLines(rules)}`);
+    if (devices.length > 0) screen.draw(`${deviceTable(devices, now(), screen.width)}\n${ruleLines(rules)}`);
     const suspect = blocked ? undefined : mostFlows(devices, before, now());
     before = new Map(devices.map((device) => [text(device["PhysAddress"]), { flows: flowsOf(device), at: now() }]));
     if (suspect) {

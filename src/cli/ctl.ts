@@ -97,6 +97,11 @@ async function run(
       : await connectByUrl({ ...wanted, url }, io.signal);
   try {
     return await word({ controller, controllerId: wanted.controllerId, args, options, io });
+  } catch (error) {
+    if (url !== undefined || !(error instanceof ControllerError) || error.kind !== "timeout") throw error;
+    // R-MQTT.26a: over two versions of MQTT, one side's reply address is not the other's.
+    const why = `${error.message}; or it does not speak MQTT ${wanted.mqtt.version}, as this command does (--version)`;
+    throw new ControllerError("timeout", why);
   } finally {
     await controller.close();
   }
