@@ -33,6 +33,14 @@ export const webSocketUrl = (description: string) =>
     throw new Error("must be wss://HOST:PORT/PATH, or ws:// without TLS");
   });
 
+/** The parts of such a URL. */
+export function webSocketTarget(url: string): { host: string; port: number; path: string; isTls: boolean } {
+  const { protocol, hostname, port, pathname } = new URL(url);
+  const isTls = protocol === "wss:";
+  const host = hostname.replace(/^\[|\]$/g, "");
+  return { host, port: port === "" ? (isTls ? 443 : 80) : Number(port), path: pathname, isTls };
+}
+
 /** What in a section does not go together, in words. */
 export function webSocketFault(section: WebSocketConfig): string | undefined {
   const { name, tls, listen, allow_plaintext, cert_file, key_file } = section;
@@ -58,8 +66,7 @@ export function webSocketDialFault(
   if ((websocket !== "" || url !== "") && role === "Resident")
     return `controller '${name}' option role is "Resident", which counts only at the home's own door, not by WebSocket: use another`;
   if (!url.startsWith("ws://") || allowPlaintext) return undefined;
-  const { hostname } = new URL(url);
-  if (isLoopback(hostname.replace(/^\[|\]$/g, ""))) return undefined;
+  if (isLoopback(webSocketTarget(url).host)) return undefined;
   return `controller '${name}' option websocket_url is "${url}", beyond this machine and without TLS: set option allow_plaintext '1' to permit it`;
 }
 

@@ -239,11 +239,14 @@ function stateChecks({ agent }: Config): Check[] {
   ];
 }
 
-function agentChecks({ agent, mqtt, stomp, controllers }: Config): Check[] {
+function agentChecks({ agent, mqtt, stomp, websockets, controllers }: Config): Check[] {
   const path = join(agent.state_dir, STATUS_FILE);
   const checks: Check[] = [];
-  if (mqtt.length + stomp.length === 0)
-    checks.push(fail("agent", "brokers", "the configuration names none", "add a section: config mqtt or stomp"));
+  const isReachable = mqtt.length + stomp.length + websockets.length > 0;
+  if (!isReachable && controllers.every(({ websocket_url }) => websocket_url === ""))
+    checks.push(
+      fail("agent", "brokers", "the configuration names none", "add a section: config mqtt, stomp or websocket"),
+    );
   if (controllers.length === 0)
     checks.push(fail("agent", "controllers", "the configuration names none", "add a section: config controller"));
   const status = readStatus(path);

@@ -14,6 +14,7 @@ import { NetworkSource } from "../capture/network.ts";
 import { prepareConntrack } from "../capture/prepare-conntrack.ts";
 import type { Config } from "../config.ts";
 import { stompPort } from "../config/stomp.ts";
+import { webSocketTarget } from "../config/websocket.ts";
 import { systemClock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { openStore, type Store } from "../lib/store.ts";
@@ -185,8 +186,11 @@ function helperOf({ capture }: Config, log: Log): NetfilterHelper | undefined {
   });
 }
 
-/** What no rule may cut: what the configuration names, and the brokers where their names resolve in time. */
-async function management({ mqtt, stomp, enforce }: Config, log: Log): Promise<{ address: string; port: number }[]> {
+/** What no rule may cut: what the configuration names, and brokers and dialled controllers where their names resolve in time. */
+async function management(
+  { mqtt, stomp, controllers, enforce }: Config,
+  log: Log,
+): Promise<{ address: string; port: number }[]> {
   const given = enforce.management.map((text) => {
     const [address, port] = text.split(" ") as [string, string];
     return { address, port: Number(port) };
@@ -194,6 +198,11 @@ async function management({ mqtt, stomp, enforce }: Config, log: Log): Promise<{
   const brokers = [
     ...mqtt.map(({ host, port, tls }) => ({ host, number: port === 0 ? (tls ? 8883 : 1883) : port })),
     ...stomp.map((section) => ({ host: section.host, number: stompPort(section) })),
+    ...controllers.flatMap(({ websocket_url: url }) => {
+      if (url === "") return [];
+      const { host, port: number } = webSocketTarget(url);
+      return [{ host, number }];
+    }),
   ].map(async ({ host, number }) => {
     if (isIP(host) !== 0) return [{ address: host, port: number }];
     const found = await within(1000, lookup(host, { all: true })).catch((error: unknown) => {

@@ -1,4 +1,5 @@
 /** First start, WebSocket: ports to listen on become MTP rows; a controller is dialled, or comes. */
+import { webSocketTarget } from "../config/websocket.ts";
 import { addRow, pathOf, setAll, type TransportSeed } from "./seed-rows.ts";
 import { webSocketAlias } from "./websocket-options.ts";
 
@@ -23,14 +24,8 @@ export const webSocketSeed: TransportSeed = {
     ),
   route: ({ websocket, websocket_url }, mtps) => {
     if (websocket_url === "") return mtps.has(websocket) ? { object: "WebSocket.", values: {} } : undefined;
-    const url = new URL(websocket_url);
-    const isTls = url.protocol === "wss:";
-    const values = {
-      Host: url.hostname.replace(/^\[|\]$/g, ""),
-      Port: url.port === "" ? (isTls ? "443" : "80") : url.port,
-      Path: url.pathname,
-      EnableEncryption: `${isTls}`,
-    };
+    const { host, port, path, isTls } = webSocketTarget(websocket_url);
+    const values = { Host: host, Port: `${port}`, Path: path, EnableEncryption: `${isTls}` };
     return { object: "WebSocket.", values };
   },
 };

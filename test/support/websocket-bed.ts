@@ -98,7 +98,7 @@ export class ListeningController {
 
   static async start(
     port: number,
-    options: Partial<ListenOptions> & { server?: Partial<ListenOptions["server"]> } = {},
+    options: Omit<Partial<ListenOptions>, "server"> & { server?: Partial<ListenOptions["server"]> } = {},
   ): Promise<ListeningController> {
     const it = new ListeningController(port);
     await new Promise<void>((resolve, reject) => {
