@@ -204,6 +204,8 @@ export class Agent {
       this.#periodic.stop();
       this.#sessions.stop();
       this.#admission.stop();
+      this.#onBoarding.stop();
+      this.#thresholds.stop();
       this.#subscriptions.stop();
     }
   }
