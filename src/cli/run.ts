@@ -5,6 +5,7 @@ import { setFlagsFromString } from "node:v8";
 import { ConfigError, parseConfig, type Config } from "../config.ts";
 import { StateLockedError } from "../gateway/state-lock.ts";
 import { Gateway } from "../gateway/gateway.ts";
+import { unreadableFiles } from "../gateway/named-files.ts";
 import { createLog } from "../lib/log.ts";
 import { VERSION } from "../version.ts";
 import type { Io } from "./io.ts";
@@ -62,7 +63,9 @@ export async function run(args: string[], { stdout, stderr, signal }: Io): Promi
     if (error instanceof ConfigError) return fail(2, error.message);
     throw error;
   }
+  const unreadable = unreadableFiles(config);
   if (options.check) {
+    if (unreadable.length > 0) return fail(2, unreadable.join("; "));
     stdout.write("the configuration is fine\n");
     return 0;
   }
@@ -73,6 +76,7 @@ export async function run(args: string[], { stdout, stderr, signal }: Io): Promi
   // rules of ten prefixes, for half a percent of a core.
   setFlagsFromString("--heap-growing-percent=20");
   const log = createLog("spin-usp", { level: config.agent.log_level, write, terminal });
+  for (const text of unreadable) log.error(text);
   try {
     const gateway = new Gateway(config, { log, ...(bench === undefined ? {} : { benchRows: Number(bench) }) });
     await gateway.run(signal);

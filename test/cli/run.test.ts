@@ -126,6 +126,22 @@ describe("spin-usp run", () => {
     expect(existsSync(join(folder, "none"))).toBe(false);
   });
 
+  test("a certificate or password that can't be read is told at once, each by its option", () => {
+    const path = file(
+      `config agent\n\toption state_dir '${folder}/state-of-none'\n\n` +
+        `config mqtt 'x'\n\toption host '127.0.0.1'\n\toption ca_file '${folder}/none.pem'\n` +
+        `\toption username 'u'\n\toption password_file '${folder}/none.password'\n\toption cert_file ''\n`,
+    );
+    const { code, out, err } = spin("run", "--config", path, "--check");
+    expect({ code, out }).toEqual({ code: 2, out: "" });
+    for (const [option, name] of [
+      ["ca_file", "none.pem"],
+      ["password_file", "none.password"],
+    ])
+      expect(err).toContain(`mqtt 'x' option ${option}: ENOENT: no such file or directory, access '${folder}/${name}'`);
+    expect(err).not.toContain("cert_file");
+  });
+
   test("where the enforcer that it insists on can't be had, it ends and says why", () => {
     const path = file(
       `config agent\n\toption state_dir '${folder}/state'\nconfig capture\n\toption enable '0'\n\toption helper 'none'\nconfig enforce\n\toption backend 'helper'\n`,
