@@ -3,6 +3,8 @@
  * printed from here.
  */
 import { argument, command, counter, event, object, readOnly, readWrite, writeOnce } from "./schema.ts";
+import { detectionObjects } from "./spin-detection.ts";
+import { ROOT } from "./spin-root.ts";
 import { addressList, destinationList, ipAddress, macAddress, macAddressList, nameList, portList } from "./types.ts";
 import {
   alias,
@@ -18,11 +20,18 @@ import {
   unsignedLong,
 } from "./values.ts";
 
-/** A vendor renames the whole model here, e.g. to `Device.X_00005E_SPIN.` (letters, digits and `_` only). */
-export const ROOT = "Device.X_SPIN.";
+export { ROOT };
 
 const bitRate = unsignedLong({ units: "bits per second" });
 const seconds = (range: { min?: number; max?: number } = {}) => unsignedInt({ ...range, units: "seconds" });
+
+const incidentArguments = {
+  Incident: argument(string(), "Path of its row."),
+  Type: argument(string(), "Which detector found it."),
+  Severity: argument(string(), "Info, Low, Medium or High."),
+  Device: argument(string(), "Path of the device's row."),
+  Summary: argument(string(), "A plain sentence, without peers."),
+};
 
 export const Spin = object(ROOT, {
   description:
@@ -102,6 +111,15 @@ export const Spin = object(ROOT, {
       PhysAddress: argument(macAddress, "Its hardware address."),
       HostName: argument(string(), "The name it gave, if known already."),
     }),
+    "IncidentOpened!": event("Something looks wrong. At most ten a minute; Suppressed counts those in between.", {
+      ...incidentArguments,
+      ActionTaken: argument(string(), "What the agent did by itself; empty: nothing."),
+      Suppressed: argument(unsignedInt(), "Incidents that opened since the last such event and were not told."),
+    }),
+    "IncidentClosed!": event("It has been quiet for a quarter of an hour, or somebody closed it.", {
+      ...incidentArguments,
+      Count: argument(unsignedInt(), "Findings that were in it."),
+    }),
   },
 });
 
@@ -113,6 +131,7 @@ export const SpinSummary = object(`${ROOT}Summary.`, {
       valueChange: false,
     }),
     BlockedDeviceCount: readOnly(unsignedInt(), "Devices of which all traffic is blocked."),
+    OpenIncidentCount: readOnly(unsignedInt(), "Incidents that are not closed."),
     RuleHash: readOnly(
       string({ maxLength: 64 }),
       "SHA-256, in hex, over the rules in force in canonical order: drift across a fleet shows in one leaf.",
@@ -288,4 +307,5 @@ export const spinObjects = [
   SpinDevice,
   SpinDeviceStats,
   SpinRule,
+  ...detectionObjects,
 ] as const;

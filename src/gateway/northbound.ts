@@ -24,7 +24,9 @@ import { tellModel } from "../objects/notices.ts";
 import { spinPolicy } from "../objects/privacy.ts";
 import { quarantineNewDevices } from "../objects/quarantine.ts";
 import { spinCapture, spinCaptureSource } from "../objects/spin-capture.ts";
+import { applyDetectionSettings, spinDetectionObjects } from "../objects/spin-detection.ts";
 import { spinDevice, spinDeviceStats } from "../objects/spin-device.ts";
+import { spinIncident, tellIncidents } from "../objects/spin-incident.ts";
 import { spinRoot } from "../objects/spin-root.ts";
 import { restoreRules, spinRule } from "../objects/spin-rule.ts";
 import { spinSummary } from "../objects/spin-summary.ts";
@@ -127,6 +129,8 @@ export function northbound(options: NorthboundOptions): Northbound {
     spinDevice(spin),
     spinDeviceStats(),
     spinRule(spin),
+    spinIncident(spin),
+    ...spinDetectionObjects(spin),
     ...(options.benchRows === undefined ? [] : benchObjects(options.benchRows, persistence)),
   ];
   const tree = new Tree(implementations);
@@ -152,6 +156,8 @@ export function northbound(options: NorthboundOptions): Northbound {
   applyCaptureSettings(tree, capture);
   tellModel(home, tree);
   quarantineNewDevices(home, tree, spin.log);
+  applyDetectionSettings(tree, spin);
+  tellIncidents(spin, tree);
 
   const reconnect = (client: string) => {
     for (const node of tree.all(mustBe(tree.object("Device.LocalAgent.MTP."))))

@@ -1,6 +1,7 @@
 /** What the objects of `Device.X_SPIN.` need of SPIN and of the program around it. */
 import type { Log } from "../lib/log.ts";
 import type { Persistence } from "../model/persistence.ts";
+import type { Detection } from "../spin/detection.ts";
 import type { Source } from "../spin/observation.ts";
 import type { Authority } from "../spin/policy.ts";
 import type { RuleBook, RuleHits } from "../spin/rules.ts";
@@ -23,6 +24,7 @@ export interface SpinParts {
     readonly rules: RuleBook;
     /** Hits of a rule as they were saved before this start. */
     savedHits(rule: number): RuleHits | undefined;
+    readonly detection: Detection;
   };
   readonly capture: CaptureControl;
   readonly persistence: Persistence | undefined;

@@ -8,8 +8,8 @@ const DEVICE_TABLE = `${ROOT}Device.`;
 const RULE_TABLE = `${ROOT}Rule.`;
 /** What is computed from much: read again whenever something happened that may bear on it, told where it differs. */
 const COMPUTED: readonly (readonly [path: string, ...names: string[]])[] = [
-  [ROOT, "Status", "StatusReason", "CounterAccuracy", "DeviceNumberOfEntries"],
-  [`${ROOT}Summary.`, "DeviceCount", "BlockedDeviceCount", "RuleHash"],
+  [ROOT, "Status", "StatusReason", "CounterAccuracy", "DeviceNumberOfEntries", "IncidentNumberOfEntries"],
+  [`${ROOT}Summary.`, "DeviceCount", "BlockedDeviceCount", "OpenIncidentCount", "RuleHash"],
   [`${ROOT}Capture.`, "Status"],
 ];
 /** What a source says of itself. */

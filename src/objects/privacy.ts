@@ -38,6 +38,9 @@ function privacyLevel(tree: Tree): string {
 /** Tables of Device.X_SPIN. that exist at level Summary too. */
 const SUMMARY_TABLES = new Set([`${ROOT}Capture.Source.{i}.`]);
 
+/** Events of the root that name devices. */
+const NAMING_EVENTS = new Set(["DeviceDiscovered!", "IncidentOpened!", "IncidentClosed!"]);
+
 /** What holds for `Device.X_SPIN.` besides roles; the tree comes in later, because it is built after. */
 export function spinPolicy(tree: () => Tree): ModelPolicy {
   return {
@@ -80,7 +83,7 @@ export function spinPolicy(tree: () => Tree): ModelPolicy {
     // What names a device is as hidden at level Summary as its row.
     mayBeTold: (node, element, { roles }) =>
       node.path !== ROOT ||
-      element !== "DeviceDiscovered!" ||
+      !NAMING_EVENTS.has(element) ||
       isAtHome({ roles }) ||
       privacyLevel(tree()) !== "Summary",
     // The resident comes through its own local door alone; the agent through none, whoever names a role so.

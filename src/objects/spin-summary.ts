@@ -14,6 +14,7 @@ export function spinSummary({ home }: SpinParts): Implementation {
       DeviceCount: (summary) => summary.deviceCount,
       ActiveDeviceCount: (summary) => summary.activeDeviceCount,
       BlockedDeviceCount: (summary) => summary.blockedDeviceCount,
+      OpenIncidentCount: () => home.detection.incidents.openCount,
       RuleHash: () => hash(),
       BytesSent: (summary) => summary.bytesSent,
       BytesReceived: (summary) => summary.bytesReceived,
