@@ -102,6 +102,8 @@ interface Session {
   /** Of the peer's first Record. */
   digest: string;
   isUp: boolean;
+  /** Messages that TLS has not taken yet. */
+  sending: Promise<void>;
   recalledAt: number;
 }
 
@@ -123,7 +125,6 @@ export class PeerSession {
   #queuedBytes = 0;
   /** Sent in a session that we opened and the peer has not answered in: they go again in the next one. */
   #unconfirmed: Uint8Array[] = [];
-  #sending = Promise.resolve();
   #retries = 0;
   #retryAt: number | undefined;
   #failedAt = 0;
@@ -299,6 +300,7 @@ export class PeerSession {
       openedAt: now,
       digest: "",
       isUp: false,
+      sending: Promise.resolve(),
       recalledAt: now,
     };
     this.#session = session;
@@ -518,7 +520,7 @@ export class PeerSession {
 
   /** Encrypted one after the other, as TLS numbers its records too. */
   #sendSecured(session: Session, channel: SecureChannel, waiting: Waiting): void {
-    this.#sending = this.#sending.then(async () => {
+    session.sending = session.sending.then(async () => {
       const units = this.#session === session ? await channel.send(waiting.message).catch(() => undefined) : undefined;
       if (units && this.#session === session)
         this.#emitUnits(session, units, false).then(waiting.resolve, waiting.reject);

@@ -45,6 +45,8 @@ export class SecureChannel {
   #read: Buffer[] = [];
   #keys: MacKeys | undefined;
   #peerCertificate: Uint8Array | undefined;
+  /** Ends a `send` that TLS will never finish. */
+  #abandon: (error: Error) => void = () => undefined;
   #isHandshake = true;
   #isSending = false;
   #isFlushing = false;
@@ -69,7 +71,8 @@ export class SecureChannel {
     socket.on("data", (chunk: Buffer) => this.#read.push(chunk));
     socket.on("error", (error) => this.#fail(error.message));
     socket.on("end", () => this.#fail("the peer ended the TLS session"));
-    socket.on("secure", () => this.#secured());
+    // Node says it again when the peer tries to negotiate anew.
+    socket.once("secure", () => this.#secured());
   }
 
   /** Of the Records, once the handshake is over. */
@@ -99,9 +102,10 @@ export class SecureChannel {
     this.#flush();
     this.#isSending = true;
     try {
-      await new Promise<void>((resolve, reject) =>
-        this.#socket.write(message, (error) => (error ? reject(error) : resolve())),
-      );
+      await new Promise<void>((resolve, reject) => {
+        this.#abandon = reject;
+        this.#socket.write(message, (error) => (error ? reject(error) : resolve()));
+      });
       return this.#takeWritten();
     } finally {
       this.#isSending = false;
@@ -110,6 +114,7 @@ export class SecureChannel {
 
   close(): void {
     this.#isOver = true;
+    this.#abandon(new Error("the TLS session ended"));
     this.#socket.destroy();
     this.#wire.destroy();
   }

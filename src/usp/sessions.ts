@@ -109,7 +109,7 @@ export class Sessions {
     if (mode === "Require" && isSecure && record.payloadSecurity === 0)
       return this.#refuse(place, controller, "SecureSessionRequired", "the payloads of a session have to be secured");
     const isProtected = this.#isProtected(place.connection);
-    if (this.#lacksIntegrity(record, isProtected)) return;
+    if (this.#parts.integrityRequired === true && record.macSignature.length === 0 && !isProtected) return;
     const entry = this.#entry(controller);
     entry.place = place;
     entry.deliver = deliver;
@@ -119,8 +119,8 @@ export class Sessions {
 
   /** Why a Record outside of sessions is not to be read (R-E2E.30); `undefined` if it is. */
   integrityFault({ connection }: Place, record: UspRecord): string | undefined {
-    if (this.#lacksIntegrity(record, this.#isProtected(connection))) return "it is not signed";
-    if (record.macSignature.length === 0) return undefined;
+    if (record.macSignature.length === 0)
+      return this.#parts.integrityRequired === true && !this.#isProtected(connection) ? "it is not signed" : undefined;
     return signatureFault(record, this.#parts.trust);
   }
 
@@ -287,10 +287,6 @@ export class Sessions {
 
   #refuse(place: Place, controller: Controller, code: keyof typeof UspErrorCode, reason: string): void {
     this.#parts.disconnect(place, controller, { reasonCode: UspErrorCode[code], reason });
-  }
-
-  #lacksIntegrity({ macSignature }: UspRecord, isProtected: boolean): boolean {
-    return this.#parts.integrityRequired === true && macSignature.length === 0 && !isProtected;
   }
 
   /** R-E2E.28. Who is at the other end of a TLS connection of its own has been held against its certificate by then. */

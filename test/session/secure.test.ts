@@ -1,7 +1,10 @@
 /** Payload security over a session (R-E2E.40 to .43) and the integrity of the other fields (R-E2E.31 to .39). */
 import { generateKeyPairSync } from "node:crypto";
+import { Duplex } from "node:stream";
+import { connect, createSecureContext } from "node:tls";
 import { encodeRecord, type UspRecord } from "../../proto/codec.ts";
 import { isProtectedByMtp, protectedFields, signatureFault, Signer } from "../../src/session/integrity.ts";
+import { SecureChannel } from "../../src/session/secure.ts";
 import { AGENT, CONTROLLER, exchange, makeAuthority, pair, PLAIN, recordOf, sessionOf } from "./support.ts";
 
 const authority = makeAuthority();
@@ -167,6 +170,43 @@ describe("a certificate that is not the peer's", () => {
     await sent;
     expect([agent.peer.status, agent.peer.retryCount, controller.got]).toEqual(["Up", 0, ["Boot!"]]);
   });
+});
+
+test("the keys are not negotiated anew (R-E2E.42, TP-469 3.6)", async () => {
+  const toServer: Buffer[] = [];
+  const toClient: Uint8Array[] = [];
+  const wire = new Duplex({ read: () => undefined, write: (chunk: Buffer, _, done) => (toServer.push(chunk), done()) });
+  const secureContext = createSecureContext({ ...theirs, maxVersion: "TLSv1.2", ecdhCurve: "P-256" });
+  // As a peer that does renegotiate: Node's client does, unless it is told not to.
+  const client = connect({ socket: wire, secureContext, rejectUnauthorized: false });
+  const faults: string[] = [];
+  client.on("error", ({ message }) => faults.push(message));
+  const server = new SecureChannel({
+    identity: ours,
+    isClient: false,
+    check: () => undefined,
+    onFlight: (units) => toClient.push(...units),
+    onSecure: () => undefined,
+    onFailed: (reason) => faults.push(reason),
+  });
+  const carry = async (isHeard: boolean) => {
+    for (let i = 0; i < 6; i++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      for (const chunk of toServer.splice(0)) server.receive(chunk);
+      for (const unit of toClient.splice(0)) if (isHeard) wire.push(unit);
+    }
+  };
+  await carry(true);
+  const { keys } = server;
+  expect(keys).toBeDefined();
+  client.renegotiate({}, () => undefined);
+  // OpenSSL as a client ends with the alert: it is kept from it.
+  await carry(false);
+  expect(faults).toEqual([]);
+  expect(server.keys).toBe(keys);
+  expect((await server.send(Buffer.from("still there"))).length).toBe(1);
+  server.close();
+  client.destroy();
 });
 
 describe("a handshake that goes nowhere", () => {
