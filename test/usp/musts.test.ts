@@ -1,4 +1,9 @@
-/** reference "MUSTs that implementers usually miss": one test for each that this agent's parts have to keep by now. */
+/**
+ * "MUSTs that implementers usually miss" (TR-369 1.4.1), one test each by number. Those of an MTP or of sessions stand with
+ * their tests, and the table below names them; the last test holds the table to the files.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { memoryStore } from "../../src/lib/store.ts";
 import { encodeMsgRecord, encodeRecord, recordOf, requestMsg } from "../../src/usp/codec.ts";
 import { endpointIdFault } from "../../src/lib/endpoint-id.ts";
@@ -37,6 +42,39 @@ const codes = async (...paths: string[]) =>
     errCode,
     resolvedPathResults.length,
   ]);
+
+/** Number, file below test/, test. */
+const ELSEWHERE: readonly (readonly [string, string, string])[] = [
+  ["1. E2E.6a, where SessionMode says so", "usp/sessions", "gets a Disconnect with 7106, and then the Connect Record"],
+  [
+    "2. MTP.6, MTP.8, WebSocket",
+    "e2e/websocket",
+    "says the Connect Record first, then Boot!, and Disconnect before it leaves",
+  ],
+  ["17. MQTT.9", "mtp/mqtt", "an assigned client id comes back, and serves for the next connection"],
+  ["17. MQTT.9, kept", "gateway/mqtt", "keeps the client id that the broker gave, without connecting anew for it"],
+  ["17. MQTT.15", "mtp/mqtt", "subscribes to all that is configured and all that the CONNACK names"],
+  ["17. MQTT.16", "mtp/mqtt", "or when there is nothing to subscribe to"],
+  ["17. MQTT.17", "mtp/mqtt", "end it when none is granted, with nothing published before"],
+  ["18. MQTT.24", "mtp/mqtt", "reads the reply topic from what follows the last reply-to"],
+  [
+    "18. MQTT.24, written",
+    "mtp/mqtt",
+    "listens below its reply topic, and publishes to the peer's with its own at the end",
+  ],
+  ["19. STOMP.4", "mtp/stomp-codec", "escapes colons, backslashes and ends of line in headers"],
+  ["20. WS.6", "e2e/websocket", "an agent that listens"],
+  ["20. WS.16", "e2e/websocket", "closes with 1003 after what is no Record, and dials anew"],
+  ["20. WS.16, text", "e2e/websocket", "closes with 1003 after a text frame"],
+  ["21. WS.14b", "mtp/websocket", "fragments are put together, with a Ping between them"],
+  ["22. UDS.18", "mtp/uds", "gives up where no handshake comes"],
+  ["22. UDS.15, UDS.20", "mtp/uds", "ignores Records before the handshake, unknown TLVs, and a second handshake"],
+  ["26. MSG.0a, sessions", "usp/sessions", "is answered outside where it asked outside, in between too"],
+];
+
+test.each(ELSEWHERE)("%s is held in test/%s: %s", (_, file, name) => {
+  expect(readFileSync(join(__dirname, "..", `${file}.test.ts`), "utf8")).toContain(name);
+});
 
 test("1. E2E.6a: a session context is answered with Disconnect 7106", async () => {
   const ids = { sessionId: 5n, sequenceId: 1n, expectedId: 1n, retransmitId: 0n };
