@@ -114,7 +114,7 @@ describeUnless(sceneMissing(), "doctor on the gateway of a live home", () => {
     });
     expect(of("helper")?.Found).toContain("the helper lacks CAP_NET_ADMIN");
     expect(of("doctor itself")?.Found).toBe("user 65534");
-    expect(of("brokers")).toMatchObject({ State: "fail", Remedy: "add a section: config mqtt or stomp" });
+    expect(of("brokers")).toMatchObject({ State: "fail", Remedy: "add a section: config mqtt, stomp or websocket" });
   });
 
   test("tells that the broker went, and the agent after it", async () => {
