@@ -44,12 +44,14 @@ export class Signer {
   readonly #key: KeyObject;
   readonly #cert: Uint8Array;
 
-  /** @throws Error if the key is none of P-256 */
+  /** @throws Error if the key is none of P-256, or not that of the certificate */
   constructor({ cert, key }: Identity) {
     this.#key = createPrivateKey(key);
     if (this.#key.asymmetricKeyDetails?.namedCurve !== "prime256v1")
       throw new Error("the key that signs Records has to be one of P-256 (R-E2E.31)");
     this.#cert = Buffer.from(leafOf(cert), "utf8");
+    if (!new X509Certificate(this.#cert).checkPrivateKey(this.#key))
+      throw new Error("the key is not that of the certificate");
   }
 
   /** Bytes that signing adds to a Record, at most. */
