@@ -1,10 +1,16 @@
 /** The data model's chapter of the manual. */
+import { PROFILES } from "../profiles.ts";
 import { model, type Arguments, type ObjectSchema, type Param } from "../schema.ts";
 import type { ValueType } from "../values.ts";
 
 export function printMarkdown(objects: readonly ObjectSchema[], title: string): string {
   const sections = model(objects).map(printObject);
-  return [`# ${title}`, "", LEGEND, "", ...sections].join("\n");
+  return [`# ${title}`, "", LEGEND, "", printProfiles(), "", ...sections].join("\n");
+}
+
+function printProfiles(): string {
+  const names = PROFILES.map(({ name, but }) => (but === undefined ? name : `${name} (${but})`));
+  return `Profiles of TR-181 2.19: ${names.join(", ")}.`;
 }
 
 const LEGEND = [
