@@ -1,4 +1,5 @@
 /** Every object that the gateway's agent declares; main joins each to its implementation. */
+import * as bulkData from "./bulk-data.ts";
 import * as controllerTrust from "./controller-trust.ts";
 import * as device from "./device.ts";
 import * as e2eSession from "./e2e-session.ts";
@@ -14,6 +15,7 @@ export const standardObjects: readonly ObjectSchema[] = [
   device,
   localAgent,
   controllerTrust,
+  bulkData,
   e2eSession,
   mqtt,
   stomp,

@@ -4,6 +4,7 @@
  * the first start; the state directory knows the rest.
  */
 import { agentOptions, type AgentConfig } from "./config/agent.ts";
+import { bulkDataOptions, type BulkDataConfig } from "./config/bulk-data.ts";
 import { captureOptions, type CaptureConfig } from "./config/capture.ts";
 import { controllerOptions, type ControllerConfig } from "./config/controller.ts";
 import { enforceOptions, type EnforceConfig } from "./config/enforce.ts";
@@ -26,6 +27,7 @@ export interface Config {
   readonly controllers: readonly ControllerConfig[];
   readonly capture: CaptureConfig;
   readonly enforce: EnforceConfig;
+  readonly bulkData: BulkDataConfig;
 }
 
 /** Says option, value and line, in words for whoever wrote the file. */
@@ -71,6 +73,7 @@ export const sections: Readonly<
   },
   capture: { options: captureOptions, named: false, description: "What is observed, and how." },
   enforce: { options: enforceOptions, named: false, description: "How rules are enforced." },
+  bulk_data: { options: bulkDataOptions, named: false, description: "Reports to collectors: `Device.BulkData.`." },
 };
 
 /** @throws ConfigError naming option, value and line */
@@ -102,6 +105,7 @@ export function parseConfig(source: string): Config {
     controllers: named("controller", controllerOptions),
     capture: single("capture", captureOptions),
     enforce: single("enforce", enforceOptions),
+    bulkData: single("bulk_data", bulkDataOptions),
   };
   checkTogether(config);
   return deepFreeze(config);

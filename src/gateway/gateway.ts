@@ -96,7 +96,7 @@ export class Gateway {
       vendorOf: vendorsIn(findPart("vendors.bin"), log),
     });
     const capture = control((running) => home.setEnabled(running));
-    const { agent, tree, mtpStates, mqttStates, stompStates } = northbound({
+    const { agent, bulkData, tree, mtpStates, mqttStates, stompStates } = northbound({
       home,
       capture,
       config,
@@ -124,6 +124,7 @@ export class Gateway {
       clock: systemClock,
     });
     const discovering = runDiscovery({ tree, file: config.agent.discovery_file, log }, below.signal);
+    const reporting = bulkData.run(below.signal);
     try {
       if (enforces) await within(RULES_PATIENCE_MS, home.settled(), signal);
       await agent.run(signal);
@@ -132,6 +133,7 @@ export class Gateway {
       homeControl.abort();
       await homeRuns;
       below.abort();
+      await reporting;
       await discovering;
       await helperRuns;
     }

@@ -38,12 +38,16 @@ export function mqttConnector(mtp: InstanceNode, options: ConnectorOptions): Mtp
       set("Connecting", state.reason);
       try {
         const wanted = { ...mqttOptions(client, settings, options), counts: state };
-        const { link, info } = await connectMqtt(wanted, signal);
+        const { link, info, publish } = await connectMqtt(wanted, signal);
         established(state, info);
         keepClientId(tree, client, info);
+        state.publish = (publication) => counted(state, publish(publication));
         set("Connected", "");
         tree.changes.value(client.path, "ResponseInformation");
-        return connected(link, info, wanted, state, () => set("Connecting", "the connection ended"));
+        return connected(link, info, wanted, state, () => {
+          state.publish = undefined;
+          set("Connecting", "the connection ended");
+        });
       } catch (error) {
         state.connectionErrors++;
         set(failureStatus(error), error instanceof Error ? error.message : String(error));
@@ -54,22 +58,13 @@ export function mqttConnector(mtp: InstanceNode, options: ConnectorOptions): Mtp
 }
 
 function connected(link: Link, info: MqttInfo, { url }: MqttOptions, state: MqttState, ended: () => void): Connected {
-  const counted: Link = {
+  const counting: Link = {
     received: countReceived(link.received, state, ended),
-    send: async (record, options) => {
-      try {
-        await link.send(record, options);
-        state.publishSent++;
-        state.lastSent = Date.now();
-      } catch (error) {
-        state.publishErrors++;
-        throw error;
-      }
-    },
+    send: (record, options) => counted(state, link.send(record, options)),
     close: () => link.close(),
   };
   return {
-    link: counted,
+    link: counting,
     connectRecord: {
       $case: "mqttConnect",
       value: { version: info.version === "5" ? 1 : 0, subscribedTopic: info.replyTopic },
@@ -78,6 +73,17 @@ function connected(link: Link, info: MqttInfo, { url }: MqttOptions, state: Mqtt
     // Whoever may publish at the broker is behind this door, wherever the broker is.
     door: { protocol: "MQTT", local: isLoopback(new URL(url).hostname) },
   };
+}
+
+async function counted(state: MqttState, sent: Promise<void>): Promise<void> {
+  try {
+    await sent;
+    state.publishSent++;
+    state.lastSent = Date.now();
+  } catch (error) {
+    state.publishErrors++;
+    throw error;
+  }
 }
 
 async function* countReceived(received: AsyncIterable<ReceivedRecord>, state: MqttState, ended: () => void) {
@@ -106,10 +112,16 @@ function keepClientId(tree: Tree, client: InstanceNode, { assignedClientId }: Mq
   transaction.commit();
 }
 
-function mqttOptions(
+/** @param settings Of the MTP row; absent for a connection that only publishes. */
+export function mqttOptions(
   client: InstanceNode,
-  settings: InstanceNode,
-  { tree, endpointId, config, maxRecordBytes }: ConnectorOptions,
+  settings: InstanceNode | undefined,
+  {
+    tree,
+    endpointId,
+    config,
+    maxRecordBytes,
+  }: Pick<ConnectorOptions, "tree" | "endpointId" | "config" | "maxRecordBytes">,
 ): MqttOptions {
   const text = (name: string) => tree.text(client, name) as string;
   const tls = text("TransportProtocol") === "TLS";
@@ -147,8 +159,8 @@ function mqttOptions(
     ...userProperties(tree, client, "CONNECT", "connectProperties"),
     ...userProperties(tree, client, "PUBLISH", "publishProperties"),
     subscriptions: subscriptionsOf(tree, client),
-    ...optional("responseTopic", tree.text(settings, "ResponseTopicConfigured") as string),
-    publishQos: Number(tree.text(settings, "PublishQoS")) as 0 | 1 | 2,
+    ...optional("responseTopic", (settings && tree.text(settings, "ResponseTopicConfigured")) ?? ""),
+    publishQos: Number((settings && tree.text(settings, "PublishQoS")) ?? 0) as 0 | 1 | 2,
     limits: { recordBytes: maxRecordBytes },
   };
 }

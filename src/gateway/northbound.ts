@@ -31,10 +31,12 @@ import { spinRoot } from "../objects/spin-root.ts";
 import { restoreRules, spinRule } from "../objects/spin-rule.ts";
 import { spinSummary } from "../objects/spin-summary.ts";
 import { Agent } from "../usp/agent.ts";
+import type { BulkData } from "../usp/bulk-data/bulk-data.ts";
 import { MtpStates } from "../usp/mtp.ts";
 import { Requests } from "../usp/requests.ts";
 import type { GatewayIdentity } from "./identity.ts";
 import { connectors, PROTOCOLS } from "./connectors.ts";
+import { Reports } from "./reports.ts";
 import { seed } from "./seed.ts";
 import { sessionOptions } from "./session-options.ts";
 import { seedSockets } from "./seed-sockets.ts";
@@ -60,6 +62,7 @@ export interface NorthboundOptions {
 export interface Northbound {
   readonly tree: Tree;
   readonly agent: Agent;
+  readonly bulkData: BulkData;
   readonly mtpStates: MtpStates;
   readonly mqttStates: MqttStates;
   readonly stompStates: StompStates;
@@ -77,6 +80,7 @@ const SEEDED_GROUPS: readonly { readonly part: SeededPart; readonly group: strin
   { part: "stomp", group: "Device.STOMP.Connection.{i}.", what: "the STOMP brokers" },
   { part: "agent", group: "Device.LocalAgent.", what: "the controllers with their roles, topics and subscriptions" },
   { part: "spin", group: "Device.X_SPIN.", what: "the rules and SPIN's settings" },
+  { part: "reports", group: "Device.BulkData.", what: "the profiles of reports" },
 ];
 
 /** Builds it; connects nothing yet. Rules that were kept are in the book when this returns. */
@@ -102,6 +106,7 @@ export function northbound(options: NorthboundOptions): Northbound {
     log: log.child("spin"),
     privacy,
   };
+  const reports = new Reports(config, persistence);
   const implementations: Implementation[] = [
     deviceRoot({ clock, power: options.power ?? {} }),
     ...deviceStatus(),
@@ -131,6 +136,7 @@ export function northbound(options: NorthboundOptions): Northbound {
     spinRule(spin),
     spinIncident(spin),
     ...spinDetectionObjects(spin),
+    ...reports.objects,
     ...(options.benchRows === undefined ? [] : benchObjects(options.benchRows, persistence)),
   ];
   const tree = new Tree(implementations);
@@ -195,7 +201,8 @@ export function northbound(options: NorthboundOptions): Northbound {
     log: log.child("usp"),
     clock,
   });
-  return { tree, agent, mtpStates, mqttStates, stompStates };
+  const bulkData = reports.over({ tree, agent, identity, mqttStates, clock, log: log.child("reports") });
+  return { tree, agent, bulkData, mtpStates, mqttStates, stompStates };
 }
 
 /** Not before all that was seeded is kept: a power cut in between makes the next start the first again. */

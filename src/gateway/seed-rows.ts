@@ -5,8 +5,8 @@ import type { InstanceNode } from "../model/tree.ts";
 import type { ParamSetting, Transaction } from "../model/transaction.ts";
 import type { Protocol } from "../usp/policy.ts";
 
-/** What is kept in a document of its own: brokers, the agent with its controllers and roles, and SPIN's settings. */
-export type SeededPart = "brokers" | "stomp" | "agent" | "spin";
+/** What is kept in a document of its own: brokers, the agent with its controllers and roles, SPIN's settings, reports. */
+export type SeededPart = "brokers" | "stomp" | "agent" | "spin" | "reports";
 
 /** Instance paths without final dot, by the name of the section that asked for the row. */
 export type RowsByName = ReadonlyMap<string, string>;

@@ -8,6 +8,7 @@ import type { ControllerConfig } from "../config/controller.ts";
 import { Transaction } from "../model/transaction.ts";
 import type { Tree } from "../model/tree.ts";
 import { seedRoles } from "../objects/controller-trust.ts";
+import { seedBulkData } from "./seed-bulk-data.ts";
 import { mqttSeed } from "./seed-mqtt.ts";
 import { stompSeed } from "./seed-stomp.ts";
 import { webSocketSeed } from "./seed-websocket.ts";
@@ -23,6 +24,8 @@ export function seed(tree: Tree, config: Config, endpointId: string, parts: Read
   );
   if (parts.has("agent")) seedAgent(transaction, config, endpointId, connections);
   if (parts.has("spin")) seedSpin(transaction, config);
+  // Whose profiles they are is a matter of controllers.
+  if (parts.has("reports") || parts.has("agent")) seedBulkData(transaction, config);
   transaction.check();
   transaction.commit();
 }

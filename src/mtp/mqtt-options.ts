@@ -2,6 +2,16 @@
 import type { Subscription } from "./mqtt-topics.ts";
 import type { TlsOptions } from "./socket.ts";
 
+/** What is no Record. */
+export interface MqttPublication {
+  readonly topic: string;
+  readonly payload: Buffer;
+  readonly qos: 0 | 1 | 2;
+  readonly retain: boolean;
+  /** MQTT 5. */
+  readonly contentType: string;
+}
+
 export interface MqttOptions {
   /** `mqtt://host:1883` or `mqtts://host:8883`; the ports are those by default. */
   readonly url: string;

@@ -8,7 +8,13 @@ import type { Link, ReceivedRecord, SendOptions } from "../usp/link.ts";
 import { MtpError } from "./error.ts";
 import { Inbox } from "./inbox.ts";
 import { Outbox } from "./outbox.ts";
-import { DEFAULT_MQTT_LIMITS, type MqttInfo, type MqttLimits, type MqttOptions } from "./mqtt-options.ts";
+import {
+  DEFAULT_MQTT_LIMITS,
+  type MqttInfo,
+  type MqttLimits,
+  type MqttOptions,
+  type MqttPublication,
+} from "./mqtt-options.ts";
 import { connackError, type Connack } from "./mqtt-reasons.ts";
 import { covers, isTopicName, planSubscriptions, replyToOf, withReplyTo, type Subscription } from "./mqtt-topics.ts";
 import { explain, openSocket, type Endpoint } from "./socket.ts";
@@ -16,6 +22,8 @@ import { explain, openSocket, type Endpoint } from "./socket.ts";
 export interface MqttConnection {
   readonly link: Link;
   readonly info: MqttInfo;
+  /** Sends what is no Record; settles as `Link.send` does. */
+  readonly publish: (publication: MqttPublication) => Promise<void>;
 }
 
 /**
@@ -34,7 +42,8 @@ export async function connectMqtt(options: MqttOptions, signal: AbortSignal): Pr
   try {
     const socket = await openSocket(endpoint, attempt.signal);
     const link = new MqttLink(socket, options, attempt.signal);
-    return { link, info: await link.establish() };
+    const publish = (publication: MqttPublication) => link.publish(publication);
+    return { link, publish, info: await link.establish() };
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", cancel);
@@ -113,6 +122,24 @@ class MqttLink implements Link {
     return sent;
   }
 
+  publish({ topic, payload, qos, retain, contentType }: MqttPublication): Promise<void> {
+    const info = this.#info;
+    if (info === undefined) return Promise.reject(new MtpError("closed", "not connected yet"));
+    if (!this.#isTopicName(topic))
+      return Promise.reject(new MtpError("address", `${JSON.stringify(topic)} is no topic to publish to`));
+    const size = payload.length + 3 * (topic.length + contentType.length) + 32;
+    if (size > info.maximumPacketSize) {
+      const text = `a report of ${payload.length} bytes is more than the broker takes (${info.maximumPacketSize})`;
+      return Promise.reject(new MtpError("too-large", text));
+    }
+    const options: IClientPublishOptions = {
+      qos: Math.min(qos, this.#connack?.properties?.maximumQoS ?? 2) as 0 | 1 | 2,
+      retain,
+      ...(info.version === "5" ? { properties: { contentType } } : {}),
+    };
+    return this.#outbox.send(size, (done) => this.#client.publish(topic, payload, options, done));
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#shut();
     return this.#closing;
@@ -124,6 +151,10 @@ class MqttLink implements Link {
       await this.#orEnded(new Promise<void>((resolve) => this.#client.once("connect", () => resolve())));
       const connack = this.#connack ?? {};
       const plan = this.#plan(connack);
+      if (this.#options.publishOnly === true) {
+        this.#info = this.#describe(connack, { subscriptions: [], replyTopic: undefined }, []);
+        return this.#info;
+      }
       if (plan.subscriptions.length === 0) {
         throw new MtpError(
           "subscribe",
@@ -225,9 +256,10 @@ class MqttLink implements Link {
     const { version, endpointId, publishProperties } = this.#options;
     const properties = connack.properties ?? {};
     const exact = [plan.replyTopic, ...granted.map((filter) => filter.replace(/\/#$/, ""))];
-    const replyTopic = exact.find(
+    const found = exact.find(
       (topic) => topic !== undefined && isTopicName(topic) && granted.some((filter) => covers(filter, topic)),
     );
+    const replyTopic = found ?? (this.#options.publishOnly === true ? "" : undefined);
     if (replyTopic === undefined) {
       throw new MtpError(
         "subscribe",

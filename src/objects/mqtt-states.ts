@@ -1,5 +1,6 @@
 /** How each `Device.MQTT.Client.{i}.` fares: filled by who connects, shown by mqtt.ts. */
 import { UNKNOWN_TIME } from "../../datamodel/values.ts";
+import type { Publication } from "../usp/bulk-data/delivery.ts";
 
 export type MqttStatus =
   "Disabled" | "Connecting" | "Connected" | "Error_Misconfigured" | "Error_BrokerUnreachable" | "Error";
@@ -24,6 +25,8 @@ export interface MqttState {
   packetsReceived: number;
   connectionErrors: number;
   publishErrors: number;
+  /** Sends what is no Record; absent while it is not connected. */
+  publish?: ((publication: Publication) => Promise<void>) | undefined;
 }
 
 export class MqttStates {

@@ -67,11 +67,14 @@ export function spinPolicy(tree: () => Tree): ModelPolicy {
         if (origin === "System") return mayLiftSystem({ roles }) ? undefined : notYours(node, "the agent's");
         return creatorOf(node) === endpointId ? undefined : notYours(node, `of ${creatorOf(node) || "another"}`);
       }
-      const recipient = recipientOf(node);
+      const recipient = recipientOf(node) ?? reporterOf(node);
       if (recipient !== undefined && recipient !== controller) return notYours(node, `of ${recipient}`);
       return undefined;
     },
-    mayOperate: (node, command, { endpointId, roles }) => {
+    mayOperate: (node, command, { endpointId, controller, roles }) => {
+      const reporter = reporterOf(node);
+      if (reporter !== undefined && reporter !== controller && !roles.has(ROLE_ADMIN) && !roles.has(ROLE_AGENT))
+        return notYours(node, `of ${reporter}`);
       if (node.object.path !== "Device.LocalAgent.Request.{i}.") return undefined;
       const originator = text(node, "Originator") ?? "";
       if (originator === endpointId || roles.has(ROLE_ADMIN) || roles.has(ROLE_AGENT)) return undefined;
@@ -82,10 +85,7 @@ export function spinPolicy(tree: () => Tree): ModelPolicy {
     },
     // What names a device is as hidden at level Summary as its row.
     mayBeTold: (node, element, { roles }) =>
-      node.path !== ROOT ||
-      !NAMING_EVENTS.has(element) ||
-      isAtHome({ roles }) ||
-      privacyLevel(tree()) !== "Summary",
+      node.path !== ROOT || !NAMING_EVENTS.has(element) || isAtHome({ roles }) || privacyLevel(tree()) !== "Summary",
     // The resident comes through its own local door alone; the agent through none, whoever names a role so.
     roleCounts: (role, { resident }) => role !== ROLE_AGENT && (role !== ROLE_RESIDENT || resident === true),
   };
@@ -103,3 +103,10 @@ const text = ({ object, row }: InstanceNode, name: string): string | undefined =
 const creatorOf = (node: InstanceNode) => text(node, "Creator") ?? "";
 const originOf = (node: InstanceNode) => (node.object.path.startsWith(ROOT) ? text(node, "Origin") : undefined);
 const recipientOf = (node: InstanceNode) => text(node, "Recipient");
+
+/** Whose profile of reports the node is, or lies in; `undefined` elsewhere. */
+function reporterOf(node: InstanceNode): string | undefined {
+  for (let at: InstanceNode | undefined = node; at; at = at.parent)
+    if (at.object.path === "Device.BulkData.Profile.{i}.") return text(at, "Controller");
+  return undefined;
+}
