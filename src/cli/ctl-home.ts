@@ -14,7 +14,10 @@ export interface Row {
 }
 
 /** Rows of a table below `Device.X_SPIN.`, typed, in the order of their instance numbers. @throws UspError */
-export async function rowsOf({ controller }: Pick<WordContext, "controller">, name: "Device" | "Rule"): Promise<Row[]> {
+export async function rowsOf(
+  { controller }: Pick<WordContext, "controller">,
+  name: "Device" | "Rule" | "Incident",
+): Promise<Row[]> {
   const table = `${ROOT}${name}.`;
   const outcomes = await controller.get([table]);
   for (const { error } of outcomes) if (error !== undefined) throw error;

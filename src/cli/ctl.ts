@@ -10,6 +10,7 @@ import { UspError } from "../lib/usp-error.ts";
 import { MtpError } from "../mtp/error.ts";
 import { errorJson, errorText, Exit, type CtlIo, type ExitCode, type Word } from "./ctl-io.ts";
 import { CONNECTION, parseCtl, UsageError, WORD_OPTIONS, type CtlOptions } from "./ctl-options.ts";
+import { incidents } from "./ctl-incidents.ts";
 import * as raw from "./ctl-raw.ts";
 import * as rules from "./ctl-rules.ts";
 import * as traffic from "./ctl-traffic.ts";
@@ -34,6 +35,7 @@ const WORDS: { readonly [word: string]: Entry } = {
     help: "stop a device, or what goes to an address, prefix or domain",
   },
   unblock: { run: rules.unblock, usage: "unblock DEVICE|DESTINATION", help: "delete our rules that block it" },
+  incidents: { run: incidents, usage: "incidents", help: "what looked wrong, newest first" },
   rules: { run: rules.rules, usage: "rules", help: "all rules, whether they work, and what they hit" },
   get: { run: raw.get, usage: "get PATH…", help: "read parameters" },
   set: { run: raw.set, usage: "set PATH=VALUE…", help: "write parameters" },

@@ -120,6 +120,28 @@ suite(`spin-usp ctl${hasMosquitto ? "" : " (SKIPPED: no mosquitto)"}`, () => {
     });
   });
 
+  describe("incidents", () => {
+    test("are a table, newest first; none is said in words", async () => {
+      expect(await ctl("incidents")).toMatchObject({ code: 0, out: "nothing looked wrong so far\n" });
+      const row = (n: number, values: Record<string, string>) => {
+        for (const [name, value] of Object.entries(values)) home.values.set(`${ROOT}Incident.${n}.${name}`, value);
+      };
+      const common = { PhysAddress: CAMERA, LastTime: "2026-03-01T11:59:00Z", Count: "3", State: "Open" };
+      row(1, { ...common, Type: "ARPScan", Severity: "Medium", ActionTaken: "", Summary: "Camera asked." });
+      row(2, { ...common, Type: "Flood", Severity: "High", ActionTaken: "blocked for 60 s", Summary: "Camera sent." });
+      const { code, out } = await ctl("incidents");
+      expect(code).toBe(0);
+      expect(out.split("\n")).toEqual([
+        "LAST SEEN  DEVICE  TYPE     SEVERITY  COUNT  STATE  ACTION            WHAT",
+        "1 min ago  Camera  Flood    High      3      Open   blocked for 60 s  Camera sent.",
+        "1 min ago  Camera  ARPScan  Medium    3      Open                     Camera asked.",
+        "",
+      ]);
+      const json = JSON.parse((await ctl("incidents", "--json")).out) as { Incident: unknown[] };
+      expect(json.Incident).toMatchObject([{ Type: "Flood", Count: 3 }, { Type: "ARPScan" }]);
+    });
+  });
+
   describe("a device", () => {
     const query = (input: ReadonlyMap<string, string>) => {
       expect(input.get("PhysAddress")).toBe(CAMERA);

@@ -70,7 +70,7 @@ export class ScriptedHome {
         const object = objects.get(path.slice(0, at)) ?? new Map<string, string>();
         objects.set(path.slice(0, at), object.set(path.slice(at), value));
       }
-      const isTable = requestedPath === `${ROOT}Device.` || requestedPath === `${ROOT}Rule.`;
+      const isTable = ["Device.", "Rule.", "Incident."].some((name) => requestedPath === `${ROOT}${name}`);
       const errCode = objects.size === 0 && !isTable ? 7026 : 0;
       const resolvedPathResults = [...objects].map(([resolvedPath, resultParams]) => ({ resolvedPath, resultParams }));
       return { requestedPath, errCode, errMsg: errCode === 0 ? "" : "no such path", resolvedPathResults };
