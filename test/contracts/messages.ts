@@ -154,6 +154,19 @@ export const MESSAGES: { readonly [name: string]: (controller: Controller, bench
     await notified(controller, "OperationComplete", [BENCH], act, { path: `${BENCH}Wait()`, commandKey: "key-1" });
   },
 
+  "Notify of OnBoardRequest": async (controller) => {
+    const own = await controllerRow(controller);
+    const notifications = controller.notifications();
+    await controller.run(`${own}SendOnBoardRequest()`);
+    const told = await within(
+      20_000,
+      nextOf(notifications, ({ kind }) => kind === "OnBoardRequest"),
+    );
+    expect(told).toMatchObject({ subscriptionId: "", oui: expect.stringMatching(/^[0-9A-F]{6}$/) });
+    expect(told).toMatchObject({ versions: expect.arrayContaining(["1.4"]) });
+    await notifications.close();
+  },
+
   "Notify again until NotifyResp": async (controller, bench) => {
     const own = await controllerRow(controller);
     const before = [...(await controller.read([`${own}${RETRY}`])).values()][0] as string;

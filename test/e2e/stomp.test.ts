@@ -1,10 +1,12 @@
 /** The agent as it is run, over STOMP through RabbitMQ: connections that come and go, large answers, hostile input. */
 import fc from "fast-check";
 import { readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { runCtl } from "../../src/cli/ctl.ts";
 import type { Controller } from "../../src/controller/controller.ts";
 import { UspError } from "../../src/lib/usp-error.ts";
 import { connectStomp } from "../../src/mtp/stomp.ts";
+import { encodeFrame } from "../../src/mtp/stomp-codec.ts";
 import { AGENT_DESTINATION, CONTROLLER_DESTINATION, destinationOf } from "../../src/mtp/stomp-options.ts";
 import type { Link } from "../../src/usp/link.ts";
 import { decodeRecord, encodeMsgRecord, requestMsg, type CompleteRecord } from "../../proto/codec.ts";
@@ -307,6 +309,21 @@ describeUnless(rabbitMissing, "the agent behind RabbitMQ", () => {
     expect(all?.error).toMatchObject({ code: 7005 });
   }, 60_000);
 
+  test("a broker that stops in the middle of answers, and goes on, loses none", async () => {
+    const agent = await bed.agent({ args: ["--bench-model", "2000"] });
+    const controller = await bed.controller();
+    await answers(controller, agent);
+    const rows = Array.from({ length: 500 }, (_, index) => `Device.X_BENCH.Row.${index + 1}.`);
+    const asked = Array.from({ length: 200 }, () => controller.read(rows, { timeoutMs: 60_000 }));
+    await asked[0];
+    bed.rabbit.signal("SIGSTOP");
+    await pause(1_500);
+    expect(agent.running).toBe(true);
+    bed.rabbit.signal("SIGCONT");
+    expect(new Set((await Promise.all(asked)).map(({ size }) => size))).toEqual(new Set([5_000]));
+    expect(agent.log).not.toContain("an answer is lost");
+  }, 90_000);
+
   describe("under hostile input", () => {
     let agent: Agent;
     let controller: Controller;
@@ -349,6 +366,7 @@ describeUnless(rabbitMissing, "the agent behind RabbitMQ", () => {
 
     test("Records of 10 MB, floods of headers and paths of 64 kB cost no memory that stays", async () => {
       const before = memoryOf(agent);
+      await flood(bed.rabbit.port);
       for (let i = 0; i < 5; i++) await link.send(Buffer.alloc(10 << 20, i), { to: AGENT });
       const path = `Device.${"x".repeat(64_000)}.`;
       const [long] = await controller.get([path]);
@@ -390,6 +408,30 @@ describeUnless(rabbitMissing, "the agent behind RabbitMQ", () => {
     }, 120_000);
   });
 });
+
+/** Sends frames of as many and as long headers as RabbitMQ passes on, and waits until it has them. */
+async function flood(port: number): Promise<void> {
+  const socket = connect(port, "127.0.0.1");
+  let heard = "";
+  socket.on("data", (chunk: Buffer) => (heard += chunk.toString()));
+  const login = { login: GUEST.username, passcode: GUEST.password };
+  socket.write(encodeFrame("STOMP", Object.entries({ "accept-version": "1.2", ...login })));
+  await eventually(
+    () => heard,
+    (text) => text.includes("CONNECTED"),
+    { what: "what RabbitMQ says" },
+  );
+  const many = Array.from({ length: 90 }, (_, index) => [`h${index}`, "v".repeat(1_000)] as const);
+  for (let i = 0; i < 100; i++)
+    socket.write(encodeFrame("SEND", [["destination", AGENT], ["receipt", `r${i}`], ...many], Buffer.from("x")));
+  await eventually(
+    () => heard,
+    (text) => text.includes("receipt-id:r99\n"),
+    { what: "what RabbitMQ says" },
+  );
+  expect(heard).not.toContain("ERROR");
+  socket.destroy();
+}
 
 /** A Get as the operator sends it. */
 function request(msgId: string): Uint8Array {
