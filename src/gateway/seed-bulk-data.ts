@@ -26,7 +26,9 @@ const CONTENT: readonly (readonly [name: string | undefined, path: string])[] = 
 export function seedBulkData(transaction: Transaction, { bulkData, controllers }: Config): void {
   const { tree } = transaction;
   for (const row of [...tree.all(mustBe(tree.object(PROFILES)))]) transaction.remove(row);
-  const first = controllers.find(({ role }) => role !== "Resident" && role !== "Untrusted");
+  const ofRole = (...roles: string[]) => controllers.find(({ role }) => roles.includes(role));
+  // Whoever may enable it, rather than one who only reads.
+  const first = ofRole("Operator", "Support", "Admin") ?? ofRole("Monitor");
   const owner = first && rowWith(transaction, "Device.LocalAgent.Controller.", "EndpointID", first.endpoint_id);
   if (owner === undefined) return;
   const profile = addRow(transaction, "Device.BulkData.", PROFILES, {
