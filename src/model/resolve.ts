@@ -210,6 +210,8 @@ function compile(
         const child = at.object.children.get(step.name);
         return (child && tree.single(at, child)) ?? [];
       });
+      // Lists that point to each other name the same rows again and again.
+      if (step.follow === "*" && nodes.length > 1) nodes = [...new Map(nodes.map((at) => [at.path, at])).values()];
     }
     return nodes.some(passes);
   };

@@ -25,16 +25,35 @@ export function change<Part, Done>(
   apply: Apply<Part, Done>,
 ): readonly Outcome<Done>[] {
   const budget = new Budget(responseBytes);
+  const take = (of: Budget) => (outcome: Outcome<Done>, i: number) => {
+    const path = pathOf(parts[i] as Part);
+    of.take(RESULT_OVERHEAD + wireBytes(path) + wireBytes(outcome), path);
+    if ("error" in outcome) of.take(wireBytes(outcome.error.message), path);
+  };
+  const failIfAny = (outcomes: readonly Outcome<Done>[]) => {
+    const errors = allowPartial ? [] : outcomes.flatMap((outcome) => ("error" in outcome ? [outcome.error] : []));
+    if (errors.length > 0) throw messageError(errors, responseBytes);
+  };
+  const judge = (outcomes: readonly Outcome<Done>[]) => {
+    failIfAny(outcomes);
+    outcomes.forEach(take(budget));
+  };
+  // Of an answer that can't be sent no more is made than that.
+  const measured = () => {
+    const measure = take(new Budget(responseBytes));
+    const known: Outcome<Done>[] = [];
+    return (outcome: Outcome<Done>, i: number) => {
+      known.push(outcome);
+      try {
+        measure(outcome, i);
+      } catch (error) {
+        failIfAny(known);
+        throw error;
+      }
+    };
+  };
   try {
-    return inOne(tree, view, parts, apply, (outcomes) => {
-      const errors = outcomes.flatMap((outcome) => ("error" in outcome ? [outcome.error] : []));
-      if (errors.length > 0 && !allowPartial) throw messageError(errors, responseBytes);
-      outcomes.forEach((outcome, i) => {
-        const path = pathOf(parts[i] as Part);
-        budget.take(RESULT_OVERHEAD + wireBytes(path) + wireBytes(outcome), path);
-        if ("error" in outcome) budget.take(wireBytes(outcome.error.message), path);
-      });
-    });
+    return inOne(tree, view, parts, apply, judge, measured);
   } catch (error) {
     if (!(error instanceof RowError)) throw error;
     if (!allowPartial) throw messageError([error], responseBytes);
@@ -63,13 +82,15 @@ function inOne<Part, Done>(
   parts: readonly Part[],
   apply: Apply<Part, Done>,
   judge: (outcomes: readonly Outcome<Done>[]) => void,
+  measured: () => (outcome: Outcome<Done>, i: number) => void = () => () => undefined,
 ): readonly Outcome<Done>[] {
   const refusals = new Refusals();
   while (true) {
     const transaction = new Transaction(tree, view.caller, view);
     const trials = parts.map((_, i) => new Trial(refusals, i));
     try {
-      const outcomes = attemptAll(transaction, parts, (part, i) => apply(transaction, part, trials[i] as Trial));
+      const applyOne = (part: Part, i: number) => apply(transaction, part, trials[i] as Trial);
+      const outcomes = attemptAll(transaction, parts, applyOne, measured());
       judge(outcomes);
       transaction.check();
       transaction.commit();
@@ -87,8 +108,13 @@ function attemptAll<Part, Done>(
   transaction: Transaction,
   parts: readonly Part[],
   apply: (part: Part, index: number) => Done,
+  measure: (outcome: Outcome<Done>, index: number) => void,
 ): Outcome<Done>[] {
-  const outcomes = parts.map((part, i) => attempt(transaction, () => apply(part, i)));
+  const outcomes = parts.map((part, i) => {
+    const outcome = attempt(transaction, () => apply(part, i));
+    measure(outcome, i);
+    return outcome;
+  });
   let failed = outcomes.flatMap((outcome, i) => ("error" in outcome ? [i] : []));
   let before = failed.length < parts.length ? Infinity : failed.length;
   for (let round = 0; round < MAX_ROUNDS && failed.length > 0 && failed.length < before; round++) {

@@ -13,7 +13,7 @@ import type { InstanceNode } from "../../model/tree.ts";
 import type { ResponseType } from "../codec.ts";
 import { READ } from "../rights.ts";
 import { change, mayWriteParam, mayWriteRow, PartError, type Trial } from "./change.ts";
-import { absent, asUspError, invalidPath, resolveFor, type HandlerContext } from "./handler.ts";
+import { absent, asUspError, invalidPath, resolveFor, wireBytes, type HandlerContext } from "./handler.ts";
 
 export function set({ allowPartial, updateObjs }: SetRequest, context: HandlerContext): ResponseType {
   const pathOf = ({ objPath }: Set_UpdateObject) => objPath;
@@ -75,6 +75,7 @@ function applyUpdate(
   if (nodes.length === 0 && !isSearch) throw absent(objPath);
   const failures: SetResp_UpdatedInstanceFailure[] = [];
   const optional = new Set(paramSettings.filter(({ required }) => !required).map(({ param }) => param));
+  let left = context.responseBytes;
   const results = nodes.map((node) => {
     mayWriteRow(context.view, node);
     trial.wrote(node, node.path, optional);
@@ -90,6 +91,8 @@ function applyUpdate(
         const { code, message } = asUspError(error);
         transaction.rollback(before);
         paramErrs.push({ param, errCode: code, errMsg: message });
+        // Of many rows each would say the same.
+        if ((left -= wireBytes(param) + wireBytes(message)) < 0) throw tooMuch(objPath, context.responseBytes);
         required ||= isRequired;
       }
     }
@@ -115,4 +118,12 @@ function readBack(
     if ((view.access.at(target).param(param.name) & READ) !== 0) values.set(path, view.text(target, param));
   }
   return values;
+}
+
+function tooMuch(path: string, bytes: number): UspError {
+  return new UspError(
+    UspErrorCode.ResourcesExceeded,
+    `what is wrong with ${path.slice(0, 128)} would take more than ${bytes} bytes to say`,
+    path,
+  );
 }
