@@ -14,6 +14,7 @@ const TOOLS = { ctl: "dist/spin-usp-ctl.cjs", replay: "dist/spin-usp-replay.cjs"
 const TRANSPORTS = [
   { module: "src/mtp/websocket-ends.ts", file: "dist/spin-usp-websocket.cjs" },
   { module: "src/mtp/stomp.ts", file: "dist/spin-usp-stomp.cjs" },
+  { module: "src/usp/bulk-data/http.ts", file: "dist/spin-usp-http.cjs" },
 ];
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 

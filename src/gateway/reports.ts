@@ -10,7 +10,6 @@ import { bulkDataObjects } from "../objects/bulk-data.ts";
 import type { MqttStates } from "../objects/mqtt-states.ts";
 import type { Agent } from "../usp/agent.ts";
 import { BulkData } from "../usp/bulk-data/bulk-data.ts";
-import { forbiddenBut } from "../usp/bulk-data/forbidden.ts";
 import type { HttpPolicy } from "../usp/bulk-data/http.ts";
 import { BulkDataStates } from "../usp/bulk-data/state.ts";
 import type { GatewayIdentity } from "./identity.ts";
@@ -64,7 +63,7 @@ function httpPolicy({ bulkData }: Config): HttpPolicy {
   const { allow_plaintext, allow_local, ca_file } = bulkData;
   return {
     allowPlaintext: allow_plaintext,
-    forbidden: forbiddenBut(allow_local),
+    allowLocal: allow_local,
     ...(ca_file === "" ? {} : { ca: readFile(ca_file) }),
   };
 }

@@ -3,7 +3,7 @@ import { promisify } from "node:util";
 import { gzip } from "node:zlib";
 import type { View } from "../view.ts";
 import { mediaType, type Encoding } from "./encode.ts";
-import { postReport, type HttpPolicy } from "./http.ts";
+import type { HttpPolicy } from "./http.ts";
 import type { HttpTarget, MqttTarget } from "./profile.ts";
 import { collect } from "./report.ts";
 
@@ -56,6 +56,8 @@ export async function sendByHttp(
     username: target.username,
     password: target.password,
   };
+  // A gateway whose profiles do not use HTTP does without its memory.
+  const { postReport } = await import("./http.ts");
   await postReport(post, context.policy, signal);
 }
 

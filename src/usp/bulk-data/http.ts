@@ -5,7 +5,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { request as requestHttp, type IncomingMessage, type RequestOptions } from "node:http";
 import { request as requestHttps } from "node:https";
-import { guardedLookup, refuseLiteral, type Forbidden } from "./forbidden.ts";
+import { forbiddenBut, guardedLookup, refuseLiteral } from "./forbidden.ts";
 
 export interface HttpPost {
   readonly url: URL;
@@ -20,8 +20,8 @@ export interface HttpPost {
 export interface HttpPolicy {
   /** Whether http:// may be used. */
   readonly allowPlaintext: boolean;
-  /** Why a report may not go to that address; `undefined` if it may. */
-  readonly forbidden: Forbidden;
+  /** Prefixes of what is forbidden otherwise (forbidden.ts): the home, private ranges, this machine. */
+  readonly allowLocal: readonly string[];
   /** Trusted authorities in PEM; absent: the system's. */
   readonly ca?: string | Buffer;
   /** Of one delivery; absent: TIMEOUT_MS. */
@@ -67,11 +67,12 @@ interface Answer {
 async function exchange(
   { url, method, headers, body }: HttpPost,
   authorization: string | undefined,
-  { allowPlaintext, forbidden, ca }: HttpPolicy,
+  { allowPlaintext, allowLocal, ca }: HttpPolicy,
   limit: AbortSignal,
   signal: AbortSignal,
 ): Promise<Answer> {
   const isTls = url.protocol === "https:";
+  const forbidden = forbiddenBut(allowLocal);
   if (!isTls && !allowPlaintext)
     throw new Error(`${url.origin} is without TLS: that needs option allow_plaintext '1' in bulk_data`);
   const hostname = url.hostname.replace(/^\[|\]$/g, "");

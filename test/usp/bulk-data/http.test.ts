@@ -9,7 +9,7 @@ import type { HttpPolicy } from "../../../src/usp/bulk-data/http.ts";
 import { authority } from "../../support/certificates.ts";
 import { describeUnless, missing } from "../../support/needs.ts";
 import { operation, setOne, until } from "../support.ts";
-import { addProfile, addRowBy, bulkWorld, Collector, warnings, type BulkWorld } from "./support.ts";
+import { ANYWHERE, addProfile, addRowBy, bulkWorld, Collector, warnings, type BulkWorld } from "./support.ts";
 
 let collector: Collector;
 let world: BulkWorld;
@@ -20,7 +20,7 @@ beforeEach(async () => {
   collector = await Collector.start();
   const heard = warnings();
   lines = heard.lines;
-  policy = { allowPlaintext: true, forbidden: () => undefined };
+  policy = { allowPlaintext: true, allowLocal: ANYWHERE };
   world = await bulkWorld({ log: heard.log, http: () => policy });
 });
 afterEach(async () => {
@@ -268,14 +268,14 @@ describe("where a report may go", () => {
   it.each(["127.0.0.1", "localhost", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]"])(
     "is judged at the address: nothing knocks at %s",
     async (host) => {
-      policy = { ...policy, forbidden: forbiddenBut([]) };
+      policy = { ...policy, allowLocal: [] };
       expect(await refused(await profile({ "HTTP.URL": collector.url(host) }))).toContain("option allow_local");
       expect(collector.requests).toEqual([]);
     },
   );
 
   it("takes a name whose address is permitted", async () => {
-    policy = { ...policy, forbidden: forbiddenBut(["127.0.0.0/8", "::1"]) };
+    policy = { ...policy, allowLocal: ["127.0.0.0/8", "::1"] };
     await delivered(await profile({ "HTTP.URL": collector.url("localhost") }));
     expect(lines).toEqual([]);
   });

@@ -11,6 +11,7 @@ import { BulkData, type BulkDataParts } from "../../../src/usp/bulk-data/bulk-da
 import { BulkDataStates } from "../../../src/usp/bulk-data/state.ts";
 import { addOne, AGENT_ID, buildWorld, setOne, type Peer, type World } from "../support.ts";
 
+export const ANYWHERE = ["0.0.0.0/0", "::/0"];
 export const PROFILES = "Device.BulkData.Profile.";
 
 export interface BulkWorld extends World {
@@ -37,7 +38,7 @@ export async function bulkWorld(
     identity: () => ({ endpointId: AGENT_ID, oui: "0005CA", productClass: "p c", serialNumber: "S&1" }),
     viewOf: (owner, at) => world.agent.viewOf(owner, at),
     publish: undefined,
-    http: () => ({ allowPlaintext: true, forbidden: () => undefined }),
+    http: () => ({ allowPlaintext: true, allowLocal: ANYWHERE }),
     reportBytes: 1_000_000,
     states,
     forceIntervalMs: 0,
