@@ -2,11 +2,13 @@
 import { parseAddress } from "../lib/address.ts";
 import { bool, file, isLoopback, many, number, one, oneOf, text, type ValuesOf } from "./option.ts";
 
+const interfaceName = /^[A-Za-z][A-Za-z0-9_.@-]{0,14}$/;
+
 export const webSocketOptions = {
   listen: many(
-    "Address to listen on; none: all of this machine.",
-    (value) => parseAddress(value) !== undefined,
-    "an address",
+    "Address, or name of an interface with all of its addresses, to listen on; none: all of this machine.",
+    (value) => parseAddress(value) !== undefined || interfaceName.test(value),
+    "an address or the name of an interface",
   ),
   port: number("TCP port.", 8443, 1, 65535),
   path: text("Path of the agent's resource.", "/usp", /^\/[\x21\x22\x24-\x3e\x40-\x7e]{0,1023}$/),

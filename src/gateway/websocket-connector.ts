@@ -54,6 +54,8 @@ export const webSocketDialler: Dial = (mtp, options) => {
     },
     watches: [],
     connect: async (signal) => {
+      // What is wrong with the settings is told, whether or not there is a session now.
+      clientOptions(settings, peer, options);
       await sessions.none(peer, signal);
       states.set(row, attempts++);
       const { connectWebSocket } = await import("../mtp/websocket-ends.ts");

@@ -1,5 +1,7 @@
 /** What the configuration adds to the WebSocket rows of the model: addresses, files, and the permission to use plaintext. */
 import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { networkInterfaces } from "node:os";
 import type { ControllerConfig } from "../config/controller.ts";
 import { isLoopback } from "../config/option.ts";
 import type { WebSocketConfig } from "../config/websocket.ts";
@@ -26,7 +28,8 @@ export function serverOptions(
   const alias = tree.text(mtp, "Alias");
   const section = config.websockets.find(({ name }) => webSocketAlias(name) === alias) ?? config.websockets[0];
   const isTls = text("EnableEncryption") === "true";
-  const addresses = section === undefined || section.listen.length === 0 ? [""] : section.listen;
+  const listen = section?.listen ?? [];
+  const addresses = listen.length === 0 ? [""] : listen.flatMap(addressesOf);
   const isOpen = addresses.some((address) => !isLoopback(address));
   if (!isTls && isOpen && section?.allow_plaintext !== true)
     throw new MtpError(
@@ -42,6 +45,15 @@ export function serverOptions(
     limits: { recordBytes: maxRecordBytes },
     ...(isTls ? { tls: serverTls(section) } : {}),
   };
+}
+
+/** @throws MtpError address, where no interface has that name, yet. */
+function addressesOf(listen: string): string[] {
+  if (isIP(listen) !== 0) return [listen];
+  // Link-local addresses are reached by who names a zone: nobody who has a URL.
+  const all = (networkInterfaces()[listen] ?? []).map(({ address }) => address).filter((each) => !/^fe80:/i.test(each));
+  if (all.length === 0) throw new MtpError("address", `the interface ${listen} is not there, or has no address`);
+  return all;
 }
 
 function serverTls(section: WebSocketConfig | undefined): TlsServerOptions {
