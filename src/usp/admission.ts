@@ -12,6 +12,7 @@ import { CONTROLLER_TABLE, TRUST, type Controller, type Controllers, type Route 
 import { FirstUse } from "./trust/first-use.ts";
 import {
   inheritedRoles,
+  isTrustedBroker,
   judgePeer,
   type AllowedUses,
   type Peer,
@@ -95,6 +96,11 @@ export class Admission {
       controller.routes.some((route) => leadsTo(route, connection, controller)) &&
       this.#verdict(connection, controller.endpointId, controller).kind === "admitted"
     );
+  }
+
+  /** Whether the broker at the other end vouches for who speaks through it. */
+  isTrustedBroker(connection: Connection): boolean {
+    return isTrustedBroker(this.#standing(connection).peer, this.#trust());
   }
 
   /** Why a certificate that is shown within a session, or signs a Record, is not that controller's; `undefined` if it is. */

@@ -114,6 +114,7 @@ export class Agent {
         return found && { connection: found.connection, to: found.destination.to };
       },
       disconnect: ({ connection, to }, controller, why) => outlet.disconnect(connection, controller, to, why),
+      isTrustedBroker: (connection) => this.#admission.isTrustedBroker(connection),
       quiet: () => this.#quiet(QUIET_MS),
     });
     this.#subscriptions = new Subscriptions({

@@ -34,6 +34,7 @@ export interface SessionsParts extends Partial<Omit<SessionOptions, "trust">> {
   /** Where the controller is now, as for a notification. */
   readonly find: (controller: Controller) => Place | undefined;
   readonly disconnect: (place: Place, controller: Controller, why: { reasonCode: number; reason: string }) => void;
+  readonly isTrustedBroker: (connection: Connection) => boolean;
   /** Resolves when answers under way have left, or soon. */
   readonly quiet: () => Promise<void>;
 }
@@ -290,10 +291,12 @@ export class Sessions {
   }
 
   /** R-E2E.28. Who is at the other end of a TLS connection of its own has been held against its certificate by then. */
-  #isProtected({ tls, door, hasAddresses }: Connection): boolean {
+  #isProtected(connection: Connection): boolean {
+    const { tls, door, hasAddresses } = connection;
     const isEncrypted = tls !== undefined || door.local || door.protocol === "UDS";
     const namesSender = !hasAddresses && (tls === undefined || tls.chain.length > 0);
-    return isProtectedByMtp({ isEncrypted, namesSender, isTrustedBroker: false });
+    const isTrustedBroker = hasAddresses && isEncrypted && this.#parts.isTrustedBroker(connection);
+    return isProtectedByMtp({ isEncrypted, namesSender, isTrustedBroker });
   }
 
   #settingsOf({ path }: Controller): Settings {

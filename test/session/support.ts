@@ -127,6 +127,8 @@ export function makeAuthority() {
   const authority = new X509Certificate(readFileSync(join(folder, "ca.pem")));
   let count = 0;
   return {
+    /** Of its certificate. */
+    pem: readFileSync(join(folder, "ca.pem"), "utf8"),
     identity(endpointId: string): Identity {
       const name = `n${++count}`;
       const san = `subjectAltName=URI:${ENDPOINT_URN}${endpointId}`;

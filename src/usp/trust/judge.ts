@@ -97,6 +97,12 @@ export function inheritedRoles(peer: Peer, trust: TrustFacts): readonly string[]
   return credential?.uses === (isBroker ? "MTP-and-broker" : "MTP-and-USP") ? credential.roles : [];
 }
 
+/** Whether the certificate is that of a broker that vouches for those who come through it (R-SEC.26). */
+export function isTrustedBroker({ chain, isBroker }: Peer, trust: TrustFacts): boolean {
+  if (!isBroker || !chain || chain.length === 0 || chainFault(chain, trust)) return false;
+  return credentialOf(chain, trust)?.uses === "MTP-and-broker";
+}
+
 /** The credential of the nearest certificate that vouches for the chain, itself included; the first match alone counts. */
 function credentialOf(chain: readonly Certificate[], trust: TrustFacts): Credential | undefined {
   const rules = { ...trust.rules, purpose: "either" } as const;
