@@ -11,6 +11,9 @@ export interface InboxLimits {
   readonly bytes: number;
 }
 
+/** Bytes that are kept of a Record that is too long: ids, signature and certificate come before the payload. */
+export const BEGINNING = 16_384;
+
 /** Times the limit: what is read of a peer that should wait for acknowledgements, before reading is held. */
 const PATIENCE = 2;
 /** Times the limit: what is kept while reading can't be held. */

@@ -6,7 +6,7 @@ import { MqttClient, type IClientOptions, type IClientPublishOptions } from "mqt
 import type { Socket } from "node:net";
 import type { Link, ReceivedRecord, SendOptions } from "../usp/link.ts";
 import { MtpError } from "./error.ts";
-import { Inbox } from "./inbox.ts";
+import { BEGINNING, Inbox } from "./inbox.ts";
 import { Outbox } from "./outbox.ts";
 import {
   DEFAULT_MQTT_LIMITS,
@@ -302,12 +302,15 @@ class MqttLink implements Link {
   #receive(packet: Published, done: (error?: Error) => void): void {
     const { payload, properties } = packet;
     const bytes = typeof payload === "string" ? Buffer.from(payload) : payload;
-    if (bytes.length > this.#limits.recordBytes || !KNOWN_CONTENT_TYPES.includes(properties?.contentType))
-      return done();
+    if (!KNOWN_CONTENT_TYPES.includes(properties?.contentType)) return done();
     const named = this.#options.version === "5" ? properties?.responseTopic : replyToOf(packet.topic);
     const replyTo = named !== undefined && this.#isTopicName(named) ? { replyTo: named } : {};
-    const record = { bytes, ...replyTo };
-    if (packet.qos !== 1) return this.#inbox.push(record, bytes.length, done);
+    const isTooLong = bytes.length > this.#limits.recordBytes;
+    // Copied, so that the rest of it goes.
+    const kept = isTooLong ? { bytes: Buffer.from(bytes.subarray(0, BEGINNING)), tooLong: bytes.length } : { bytes };
+    const record = { ...kept, ...replyTo };
+    const size = kept.bytes.length;
+    if (packet.qos !== 1) return this.#inbox.push(record, size, done);
     let isAcknowledged = false;
     let isRead = false;
     const acknowledge = () => {
@@ -318,7 +321,7 @@ class MqttLink implements Link {
       isRead = true;
       done(isAcknowledged ? undefined : LATER);
     };
-    return this.#inbox.push(record, bytes.length, proceed, acknowledge);
+    return this.#inbox.push(record, size, proceed, acknowledge);
   }
 
   /** mqtt.js acknowledges when its callback is called without an error, and never after; so this is its inside. */

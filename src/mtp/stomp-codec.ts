@@ -2,13 +2,16 @@
  * STOMP 1.2 on the wire (https://stomp.github.io/stomp-specification-1.2.html): an encoder, and an incremental decoder
  * that holds no more than its limits whatever comes, so that one flooded frame costs that frame and not the connection.
  */
+import { BEGINNING } from "./inbox.ts";
 
 export interface StompFrame {
   readonly command: string;
   /** Unescaped; of a repeated name the first (“Repeated Header Entries”). */
   readonly headers: ReadonlyMap<string, string>;
   readonly body: Buffer;
-  /** Something of it was more than the limits allow and is left out: it is not what was sent. */
+  /** Of the body as it was sent: where it is more than the limit, `body` is no more than its beginning. */
+  readonly bodyBytes: number;
+  /** Headers are left out that were more than the limits allow. */
   readonly isCut: boolean;
 }
 
@@ -46,6 +49,8 @@ export function encodeFrame(command: string, headers: Iterable<readonly [string,
  */
 export class StompDecoder {
   readonly #limits: StompLimits;
+  /** Bytes that are kept of a body that is too long. */
+  readonly #beginning: number;
   #input: Buffer = EMPTY;
   #at = 0;
   /** The beginning of a line whose end has not come. */
@@ -57,6 +62,7 @@ export class StompDecoder {
 
   constructor(limits: Partial<StompLimits> = {}) {
     this.#limits = { ...DEFAULT_STOMP_LIMITS, ...limits };
+    this.#beginning = Math.min(BEGINNING, this.#limits.bodyBytes);
   }
 
   get fault(): string | undefined {
@@ -104,7 +110,7 @@ export class StompDecoder {
     if (line.length === 0) return;
     const command = line.toString("latin1");
     if (!/^[A-Z]+$/.test(command)) return this.#fail(`no STOMP frame begins with ${JSON.stringify(command)}`);
-    this.#head = { command, headers: new Map(), isCut: false, bodyBytes: undefined };
+    this.#head = { command, headers: new Map(), isCut: false, contentLength: undefined };
   }
 
   #header(head: Head, line: Buffer | undefined): void {
@@ -120,19 +126,19 @@ export class StompDecoder {
     const value = unescape(text.slice(colon + 1), isPlain);
     if (name === undefined || value === undefined)
       return this.#fail(`${JSON.stringify(text.slice(0, 64))} is no header of ${head.command}`);
-    if (name === "content-length" && head.bodyBytes === undefined) {
+    if (name === "content-length" && head.contentLength === undefined) {
       if (!/^\d{1,15}$/.test(value)) return this.#fail(`${head.command} has a content-length ${value.slice(0, 32)}`);
-      head.bodyBytes = Number(value);
+      head.contentLength = Number(value);
     }
     if (head.headers.has(name)) return;
     if (head.headers.size < this.#limits.headers) head.headers.set(name, value);
     else head.isCut = true;
   }
 
-  #beginBody(head: Head): void {
-    const { bodyBytes } = head;
-    if (bodyBytes !== undefined && bodyBytes > this.#limits.bodyBytes) head.isCut = true;
-    this.#body = { bytes: head.isCut ? EMPTY : Buffer.allocUnsafe(bodyBytes ?? 0), filled: 0, left: bodyBytes };
+  #beginBody({ contentLength }: Head): void {
+    const size = contentLength ?? 0;
+    const bytes = Buffer.allocUnsafe(size > this.#limits.bodyBytes ? this.#beginning : size);
+    this.#body = { bytes, filled: 0, length: 0, left: contentLength };
   }
 
   /** The frame, if its end is here. */
@@ -140,14 +146,14 @@ export class StompDecoder {
     const head = this.#head as Head;
     if (body.left === undefined) {
       const end = this.#input.indexOf(NUL, this.#at);
-      this.#keep(head, body, this.#input.subarray(this.#at, end < 0 ? undefined : end));
+      this.#keep(body, this.#input.subarray(this.#at, end < 0 ? undefined : end));
       this.#at = end < 0 ? this.#input.length : end + 1;
       return end < 0 ? undefined : this.#finish(head, body);
     }
     const part = this.#input.subarray(this.#at, this.#at + body.left);
     this.#at += part.length;
     body.left -= part.length;
-    this.#keep(head, body, part);
+    this.#keep(body, part);
     if (body.left > 0 || this.#at >= this.#input.length) return undefined;
     if (this.#input[this.#at++] === NUL) return this.#finish(head, body);
     this.#fail(`the body of ${head.command} is longer than its content-length`);
@@ -155,27 +161,23 @@ export class StompDecoder {
   }
 
   /** Copied, so that a small body does not hold the chunk that it came in. */
-  #keep(head: Head, body: Body, part: Buffer): void {
-    const filled = body.filled + part.length;
-    if (filled > this.#limits.bodyBytes) head.isCut = true;
-    if (head.isCut) {
-      body.bytes = EMPTY;
-      body.filled = 0;
-      return;
+  #keep(body: Body, part: Buffer): void {
+    body.length += part.length;
+    const isTooLong = body.length + (body.left ?? 0) > this.#limits.bodyBytes;
+    const filled = isTooLong ? Math.min(this.#beginning, body.length) : body.length;
+    if (filled > body.bytes.length || (isTooLong && body.bytes.length > this.#beginning)) {
+      const other = Buffer.allocUnsafe(isTooLong ? this.#beginning : Math.max(filled, 2 * body.bytes.length));
+      body.bytes.copy(other, 0, 0, body.filled);
+      body.bytes = other;
     }
-    if (filled > body.bytes.length) {
-      const grown = Buffer.allocUnsafe(Math.max(filled, 2 * body.bytes.length));
-      body.bytes.copy(grown, 0, 0, body.filled);
-      body.bytes = grown;
-    }
-    part.copy(body.bytes, body.filled);
+    if (body.filled < filled) part.copy(body.bytes, body.filled, 0, filled - body.filled);
     body.filled = filled;
   }
 
-  #finish({ command, headers, isCut }: Head, { bytes, filled }: Body): StompFrame {
+  #finish({ command, headers, isCut }: Head, { bytes, filled, length }: Body): StompFrame {
     this.#head = undefined;
     this.#body = undefined;
-    return { command, headers, isCut, body: bytes.subarray(0, filled) };
+    return { command, headers, isCut, bodyBytes: length, body: bytes.subarray(0, filled) };
   }
 
   #fail(fault: string): void {
@@ -190,13 +192,14 @@ interface Head {
   readonly command: string;
   readonly headers: Map<string, string>;
   isCut: boolean;
-  /** content-length */
-  bodyBytes: number | undefined;
+  contentLength: number | undefined;
 }
 
 interface Body {
   bytes: Buffer;
   filled: number;
+  /** All that came of it, kept or not. */
+  length: number;
   /** Of a content-length; without one, the body ends at a NUL. */
   left: number | undefined;
 }

@@ -250,14 +250,15 @@ class StompLink implements Link {
     }
   }
 
-  #message({ headers, body, isCut }: StompFrame): void {
+  #message({ headers, body, bodyBytes, isCut }: StompFrame): void {
     // What comes behind the DISCONNECT must not keep its receipt waiting.
     if (this.#isLeaving || isCut || !KNOWN_CONTENT_TYPES.includes(headers.get("content-type"))) return;
     const named = headers.get("reply-to-dest");
     const replyTo = named !== undefined && isDestination(named) ? { replyTo: named } : {};
     let isSync = true;
     let mayProceed = false;
-    this.#inbox.push({ bytes: body, ...replyTo }, body.length, () => {
+    const tooLong = bodyBytes > this.#limits.recordBytes ? { tooLong: bodyBytes } : {};
+    this.#inbox.push({ bytes: body, ...replyTo, ...tooLong }, body.length, () => {
       if (isSync) mayProceed = true;
       else this.#hold(false);
     });
@@ -347,7 +348,7 @@ class StompLink implements Link {
   }
 }
 
-const NOTHING: StompFrame = { command: "", headers: new Map(), body: Buffer.alloc(0), isCut: false };
+const NOTHING: StompFrame = { command: "", headers: new Map(), body: Buffer.alloc(0), bodyBytes: 0, isCut: false };
 /** The empty line and the NUL of a frame without a body. */
 const END_OF_HEAD = 2;
 

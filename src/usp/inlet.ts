@@ -82,9 +82,14 @@ export class Inlet {
     return false;
   }
 
-  #take(connection: Connection, { bytes, replyTo }: ReceivedRecord, responseBytes: number): void {
+  #take(connection: Connection, { bytes, replyTo, tooLong }: ReceivedRecord, responseBytes: number): void {
     const decoded = decodeRecord(bytes);
     this.#parts.refresh();
+    if (tooLong !== undefined) {
+      if (decoded.ok) return this.#ignore(`a Record of ${tooLong} bytes`);
+      const reason = `${tooLong} bytes are more than this agent takes`;
+      return this.#refuse(connection, { ...decoded, code: UspErrorCode.ResourcesExceeded, reason }, replyTo);
+    }
     if (!decoded.ok) return this.#refuse(connection, decoded, replyTo);
     const { record } = decoded;
     const sender = this.#sender(connection, record.fromId, record.toId, replyTo);

@@ -5,6 +5,8 @@
 /** Where a Record came from and how to answer it on the same MTP (TR-369 R-MSG.0a). */
 export interface ReceivedRecord {
   readonly bytes: Uint8Array;
+  /** Its length, where that is more than the link takes in: `bytes` is the beginning, enough to say so to who sent it. */
+  readonly tooLong?: number;
   /** Where the sender wants its answer: MQTT reply topic, STOMP reply-to-dest; absent on WebSocket and UDS. */
   readonly replyTo?: string;
 }

@@ -371,6 +371,12 @@ describeUnless(rabbitMissing, "the agent behind RabbitMQ", () => {
       const path = `Device.${"x".repeat(64_000)}.`;
       const [long] = await controller.get([path]);
       expect(long?.error?.code).toBeGreaterThanOrEqual(7000);
+      // A request of 2 MB is not lost in silence.
+      const tooLong = controller.get([`Device.${"x".repeat(2 << 20)}.`]);
+      await expect(tooLong).rejects.toMatchObject({
+        code: 7005,
+        message: expect.stringContaining("more than this agent"),
+      });
       await answers(controller, agent);
       // 10 MB are seen and left out as they come.
       expect(memoryOf(agent) - before).toBeLessThan(60 << 20);

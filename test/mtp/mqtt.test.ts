@@ -155,6 +155,16 @@ describe("a connection of MQTT 5", () => {
     expect(got).toEqual(["1 c/1", "2 -", "3 -", "4 -"]);
   });
 
+  test.each([0, 1] as const)("takes the beginning of a Record that is too long, at QoS %d", async (qos) => {
+    const { broker, link } = await meet({ version: 5 }, { limits: { recordBytes: 20_000 } });
+    const packet = { cmd: "publish", topic: "usp/v1/agent/1", qos, messageId: 7, retain: false, dup: false };
+    broker.send({ ...packet, payload: Buffer.alloc(80_000, 1), properties: { responseTopic: "c/1" } });
+    const taken = await first(link);
+    expect(taken).toMatchObject({ tooLong: 80_000, replyTo: "c/1" });
+    expect(taken?.bytes.length).toBe(16_384);
+    if (qos === 1) expect(await broker.packet("puback")).toMatchObject({ messageId: 7 });
+  });
+
   test("has never more unacknowledged than the broker's Receive Maximum", async () => {
     const { broker, link } = await meet(
       { version: 5, connack: { properties: { receiveMaximum: 3 } } },

@@ -15,10 +15,11 @@ function decode(bytes: Buffer | string, limits: Partial<StompLimits> = {}, cuts:
   return { frames, fault: decoder.fault };
 }
 
-const plain = ({ command, headers, body, isCut }: StompFrame) => ({
+const plain = ({ command, headers, body, bodyBytes, isCut }: StompFrame) => ({
   command,
   headers: [...headers],
   body: body.toString("hex"),
+  bodyBytes,
   isCut,
 });
 
@@ -62,6 +63,7 @@ describe("the STOMP codec", () => {
             command,
             headers: body === undefined ? headers : [...headers, ["content-length", `${body.length}`]],
             body: Buffer.from(body ?? []).toString("hex"),
+            bodyBytes: body?.length ?? 0,
             isCut: false,
           })),
         );
@@ -177,19 +179,30 @@ describe("the STOMP codec", () => {
   test("leaves out what is too much and goes on with the next frame", () => {
     const limits = { lineBytes: 100, headers: 4, bodyBytes: 1_000 };
     const after = "MESSAGE\na:b\n\nnext\0";
-    const cases = {
-      "a long line": `MESSAGE\nx:${"y".repeat(200)}\na:b\n\nbody\0`,
-      "many headers": `MESSAGE\n${Array.from({ length: 5_000 }, (_, i) => `h${i}:v\n`).join("")}content-length:2\n\n\0\0\0`,
-      "a long body with a length": `MESSAGE\ncontent-length:5000\n\n${"\0".repeat(5_000)}\0`,
-      "a long body without": `MESSAGE\n\n${"z".repeat(5_000)}\0`,
-    };
-    for (const [what, bytes] of Object.entries(cases)) {
+    const headers = Array.from({ length: 5_000 }, (_, i) => `h${i}:v\n`).join("");
+    const cases = [
+      [`MESSAGE\nx:${"y".repeat(200)}\na:b\n\nbody\0`, true, 4, 4],
+      [`MESSAGE\n${headers}content-length:2\n\n\0\0\0`, true, 2, 2],
+      [`MESSAGE\ncontent-length:5000\n\n${"\0".repeat(5_000)}\0`, false, 5_000, 1_000],
+      [`MESSAGE\n\n${"z".repeat(5_000)}\0`, false, 5_000, 1_000],
+    ] as const;
+    for (const [bytes, wasCut, sent, kept] of cases) {
       const { frames, fault } = decode(bytes + after, limits, [50, 150, 1_000]);
-      expect([what, fault]).toEqual([what, undefined]);
-      expect(frames.map(({ isCut, body }) => [isCut, body.toString()])).toEqual([
-        [true, ""],
-        [false, "next"],
+      expect(fault).toBeUndefined();
+      expect(frames.map(({ isCut, bodyBytes, body }) => [isCut, bodyBytes, body.length])).toEqual([
+        [wasCut, sent, kept],
+        [false, 4, 4],
       ]);
+    }
+  });
+
+  test("keeps the beginning of a body that is too long", () => {
+    const body = Buffer.from(Array.from({ length: 100_000 }, (_, i) => i % 251));
+    for (const bytes of [encodeFrame("MESSAGE", [], body), Buffer.from(`MESSAGE\n\n${"z".repeat(100_000)}\0`)]) {
+      const { frames } = decode(bytes, { bodyBytes: 50_000 }, [10, 30_000, 60_000]);
+      expect(frames.map(({ bodyBytes }) => bodyBytes)).toEqual([100_000]);
+      const [frame] = frames;
+      expect(frame?.body.equals(bytes.subarray(bytes.indexOf("\n\n") + 2).subarray(0, 16_384))).toBe(true);
     }
   });
 

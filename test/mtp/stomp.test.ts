@@ -96,12 +96,15 @@ describe("a connection of STOMP 1.2", () => {
     const message = (body: string, headers: Record<string, string> = {}) =>
       broker.send("MESSAGE", { subscription: "0", "message-id": "1", ...headers }, Buffer.from(body));
     message("json", { "content-type": "application/json" });
-    message("x".repeat(101));
+    message("x".repeat(101), { "reply-to-dest": "/queue/c" });
     broker.socket().write(`MESSAGE\n${"h:v\n".repeat(200)}x:${"y".repeat(20_000)}\n\nflood\0`);
     message("1", { "content-type": "application/vnd.bbf.usp.msg", "reply-to-dest": "/queue/c" });
     message("2", { "reply-to-dest": "" });
     message("3", { "content-type": "usp.msg", "reply-to-dest": "/queue/os::c" });
-    expect((await take(link, 3)).map(text)).toEqual(["1 /queue/c", "2 -", "3 /queue/os::c"]);
+    const [long, ...others] = await take(link, 4);
+    // Enough of it to be refused in words.
+    expect(long).toMatchObject({ tooLong: 101, replyTo: "/queue/c" });
+    expect(others.map(text)).toEqual(["1 /queue/c", "2 -", "3 /queue/os::c"]);
   });
 
   test("lives with a broker that gives no receipt", async () => {
