@@ -1,6 +1,7 @@
 /**
  * Elements of the ruleset's sets and maps (spin.nft), between the three forms that they have: typed here, text for `nft`
- * and its JSON, bytes for netlink. An element's id is its text: `pair_up4 3 . 02:00:00:00:00:01 . 192.0.2.7`.
+ * and its JSON, bytes for netlink. An element's id is its map and its fields, the level first:
+ * `pair_up4 3 . 02:00:00:00:00:01 . 192.0.2.7`.
  */
 import { isIPv4, parseAddress, parseMac, printAddress, printMac } from "../lib/address.ts";
 import {
@@ -25,6 +26,8 @@ export type FieldValue = number | bigint | string;
 
 interface MapSchema {
   readonly fields: readonly FieldType[];
+  /** The fields as the kernel has them: where there are ranges, the peer's address first (spin.nft says why). */
+  readonly order: readonly number[];
   /** exact: a hash; tree: intervals of one field; ranges: intervals in each field of a concatenation. */
   readonly form: "exact" | "tree" | "ranges";
   readonly value: "mac" | "none";
@@ -67,29 +70,40 @@ export function element(
   options: { readonly to?: readonly FieldValue[]; readonly expires?: number } = {},
 ): Element {
   const to = options.to ?? from;
-  return { id: `${map} ${keyText(map, from, to)}`, map, from, to, value, expires: options.expires ?? Infinity };
+  return {
+    id: `${map} ${fieldTexts(map, from, to).join(" . ")}`,
+    map,
+    from,
+    to,
+    value,
+    expires: options.expires ?? Infinity,
+  };
 }
 
 /** `{ … }` content of nft's `add element`; `now` turns the expiry into a timeout. */
-export function addText({ map, from, to, value, expires }: Element, now: number): string {
+export function addText(element: Element, now: number): string {
+  const { value, expires } = element;
   const timeout = expires === Infinity ? "" : ` timeout ${timeoutOf(expires, now)}ms`;
-  return `${keyText(map, from, to)}${timeout}${value === "" ? "" : ` : ${value}`}`;
+  return `${keyOnlyText(element)}${timeout}${value === "" ? "" : ` : ${value}`}`;
 }
 
 export function keyOnlyText({ map, from, to }: Element): string {
-  return keyText(map, from, to);
+  const { order } = schemaOf(map);
+  const parts = fieldTexts(map, from, to);
+  return order.map((at) => parts[at]).join(" . ");
 }
 
 /** For netlink: one element, or the two of a tree's interval. */
 export function setElements({ map, from, to, value, expires }: Element, now: number): SetElement[] {
-  const { fields, form, value: kind } = schemaOf(map);
-  const key = keyBytes(fields, from, form);
+  const schema = schemaOf(map);
+  const { form, value: kind } = schema;
+  const key = keyBytes(schema, from);
   const rest = {
     ...(expires === Infinity ? {} : { timeout: timeoutOf(expires, now) }),
     ...(kind === "mac" ? { data: macField(parseMac(value) as number) } : {}),
   };
-  if (form === "tree") return interval(key, keyBytes(fields, to, form), rest);
-  if (form === "ranges") return [{ ...rest, key, keyEnd: keyBytes(fields, to, form) }];
+  if (form === "tree") return interval(key, keyBytes(schema, to), rest);
+  if (form === "ranges") return [{ ...rest, key, keyEnd: keyBytes(schema, to) }];
   return [{ ...rest, key }];
 }
 
@@ -105,7 +119,7 @@ export function fromSetElements(
   now: number,
   last: LastRead = { byKey: new Map() },
 ): CountedElement[] {
-  const { fields, form } = schemaOf(map);
+  const schema = schemaOf(map);
   const fresh = new Map<string, CountedElement>();
   const read = (from: Uint8Array, to: Uint8Array, source: SetElement): CountedElement => {
     const key = bytesText(from) + bytesText(to);
@@ -117,14 +131,14 @@ export function fromSetElements(
     if (known?.packets === packets && known.bytes === bytes && known.value === value && known.expires === expires)
       one = known;
     else {
-      const like = known ?? element(map, fieldValues(fields, from, form), value, { to: fieldValues(fields, to, form) });
+      const like = known ?? element(map, fieldValues(schema, from), value, { to: fieldValues(schema, to) });
       // Spelled out: a spread of ten thousand gives each its own hidden class, which is larger than the element.
       one = { id: like.id, map, from: like.from, to: like.to, value, expires, packets, bytes };
     }
     fresh.set(key, one);
     return one;
   };
-  const elements = readAll(dumped, form, read);
+  const elements = readAll(dumped, schema.form, read);
   last.byKey = fresh;
   return elements;
 }
@@ -154,8 +168,7 @@ function readAll(
 
 /** The map and the bytes of the (first) key: what an element and what netlink tells of its deletion have in common. */
 export function elementKey({ map, from }: Pick<Element, "map" | "from">): string {
-  const { fields, form } = schemaOf(map);
-  return `${map} ${bytesText(keyBytes(fields, from, form))}`;
+  return `${map} ${bytesText(keyBytes(schemaOf(map), from))}`;
 }
 
 export function deletedKey(set: string, { key }: SetElement): string {
@@ -175,11 +188,10 @@ export function fromJson(map: string, json: unknown, now: number): CountedElemen
   const parts = typeof val === "object" && val !== null && "concat" in val ? (val.concat as unknown[]) : [val];
   const from: FieldValue[] = [];
   const to: FieldValue[] = [];
-  for (const [i, type] of schema.fields.entries()) {
-    const range = jsonRange(type, parts[i]);
+  for (const [i, at] of schema.order.entries()) {
+    const range = jsonRange(schema.fields[at] as FieldType, parts[i]);
     if (!range) return undefined;
-    from.push(range[0]);
-    to.push(range[1]);
+    [from[at], to[at]] = range;
   }
   const value = typeof data === "string" ? data.toLowerCase() : "";
   return {
@@ -198,7 +210,9 @@ interface JsonElement {
 function schemas(): Map<string, MapSchema> {
   const maps = new Map<string, MapSchema>();
   const put = (name: string, form: MapSchema["form"], value: MapSchema["value"], ...fields: FieldType[]) =>
-    maps.set(name, { fields, form, value });
+    maps.set(name, { fields, form, value, order: fields.map((_, i) => i) });
+  const putRanges = (name: string, order: readonly number[], ...fields: FieldType[]) =>
+    maps.set(name, { fields, form: "ranges", value: "none", order });
   put("version", "exact", "none", "mark");
   put("lan", "exact", "none", "interface");
   put("resident", "exact", "none", "port");
@@ -211,13 +225,13 @@ function schemas(): Map<string, MapSchema> {
     put(`dropped_down${family}`, "exact", "none", ip);
     put(`sources${family}`, "exact", "none", "mac", ip);
     put(`device_down${family}`, "exact", "none", "mark", ip);
-    put(`service${family}`, "ranges", "none", "mark", ip, "protocol", "port");
+    putRanges(`service${family}`, [1, 2, 3, 0], "mark", ip, "protocol", "port");
     for (let level = 0; level <= COUNT_LEVEL; level++) put(`destination${family}_${level}`, "tree", "none", ip);
     for (const way of ["up", "down"] as const) {
       const device = way === "up" ? "mac" : ip;
       put(`pair_${way}${family}`, "exact", "none", "mark", device, ip);
-      put(`network_${way}${family}`, "ranges", "none", "mark", device, ip);
-      put(`box_${way}${family}`, "ranges", "none", "mark", device, ip, "protocol", "port");
+      putRanges(`network_${way}${family}`, [2, 1, 0], "mark", device, ip);
+      putRanges(`box_${way}${family}`, [2, 1, 3, 4, 0], "mark", device, ip, "protocol", "port");
       put(`used_${way}${family}`, "exact", "none", "mark");
     }
   }
@@ -235,13 +249,11 @@ function timeoutOf(expires: number, now: number): number {
   return Math.max(1000, Math.round(expires - now));
 }
 
-function keyText(map: string, from: readonly FieldValue[], to: readonly FieldValue[]): string {
-  const { fields } = schemaOf(map);
-  const parts = fields.map((type, i) => {
+function fieldTexts(map: string, from: readonly FieldValue[], to: readonly FieldValue[]): string[] {
+  return schemaOf(map).fields.map((type, i) => {
     const first = fieldText(type, from[i] as FieldValue);
     return from[i] === to[i] ? first : `${first}-${fieldText(type, to[i] as FieldValue)}`;
   });
-  return parts.join(" . ");
 }
 
 function fieldText(type: FieldType, value: FieldValue): string {
@@ -265,8 +277,8 @@ function addressWords(value: bigint, family: 4 | 6): Uint32Array {
     : Uint32Array.of(word(96n), word(64n), word(32n), word(0n));
 }
 
-function keyBytes(fields: readonly FieldType[], values: readonly FieldValue[], form: MapSchema["form"]): Uint8Array {
-  return concatenateKey(...fields.map((type, i) => fieldBytes(type, values[i] as FieldValue, form)));
+function keyBytes({ fields, form, order }: MapSchema, values: readonly FieldValue[]): Uint8Array {
+  return concatenateKey(...order.map((i) => fieldBytes(fields[i] as FieldType, values[i] as FieldValue, form)));
 }
 
 function fieldBytes(type: FieldType, value: FieldValue, form: MapSchema["form"]): Uint8Array {
@@ -291,18 +303,24 @@ function fieldBytes(type: FieldType, value: FieldValue, form: MapSchema["form"])
 
 const WIDTH: Record<FieldType, number> = { mark: 4, mac: 6, ipv4: 4, ipv6: 16, protocol: 1, port: 2, interface: 16 };
 
-function fieldValues(fields: readonly FieldType[], key: Uint8Array, form: MapSchema["form"]): FieldValue[] {
+function fieldValues({ fields, form, order }: MapSchema, key: Uint8Array): FieldValue[] {
   const bytes = Buffer.from(key.buffer, key.byteOffset, key.byteLength);
+  const values: FieldValue[] = [];
   let at = 0;
-  return fields.map((type) => {
-    const start = at;
+  for (const i of order) {
+    const type = fields[i] as FieldType;
+    values[i] = fieldValue(type, bytes, at, form);
     at += (WIDTH[type] + 3) & ~3;
-    if (type === "interface") return bytes.toString("latin1", start, start + 16).replace(/\0+$/, "");
-    if (type === "mark") return form === "exact" ? nativeWord(bytes, start) : bytes.readUInt32BE(start);
-    if (type === "ipv4") return BigInt(bytes.readUInt32BE(start));
-    if (type === "ipv6") return (bytes.readBigUInt64BE(start) << 64n) | bytes.readBigUInt64BE(start + 8);
-    return bytes.readUIntBE(start, WIDTH[type]);
-  });
+  }
+  return values;
+}
+
+function fieldValue(type: FieldType, bytes: Buffer, at: number, form: MapSchema["form"]): FieldValue {
+  if (type === "interface") return bytes.toString("latin1", at, at + 16).replace(/\0+$/, "");
+  if (type === "mark") return form === "exact" ? nativeWord(bytes, at) : bytes.readUInt32BE(at);
+  if (type === "ipv4") return BigInt(bytes.readUInt32BE(at));
+  if (type === "ipv6") return (bytes.readBigUInt64BE(at) << 64n) | bytes.readBigUInt64BE(at + 8);
+  return bytes.readUIntBE(at, WIDTH[type]);
 }
 
 function nativeWord(bytes: Buffer, at: number): number {
