@@ -144,7 +144,9 @@ export class SessionContext {
   #inTurn(first: SessionContextRecord): Cargo[] {
     const cargos: Cargo[] = [];
     for (let record: SessionContextRecord | undefined = first; record;) {
-      this.#acknowledge(record.expectedId);
+      const { expectedId, retransmitId } = record;
+      // Who asks for a Record again may ask once more, whatever else it says that it had.
+      this.#acknowledge(retransmitId !== 0n && retransmitId < expectedId ? retransmitId : expectedId);
       if (record.payload.some(({ length }) => length > 0)) {
         cargos.push(record);
         this.#owedRecords++;

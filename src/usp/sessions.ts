@@ -107,14 +107,17 @@ export class Sessions {
     const { mode, isSecure } = this.#settingsOf(controller);
     if (mode === "Forbid")
       return this.#refuse(place, controller, "SessionNotAllowed", "session context is not allowed");
-    if (mode === "Require" && isSecure && record.payloadSecurity === 0)
+    const value = record.recordType.value;
+    // In the session that stands, it is a fault of that session (R-E2E.19).
+    const isNew = this.#entries.get(controller.path)?.peer.sessionId !== value.sessionId;
+    if (mode === "Require" && isSecure && record.payloadSecurity === 0 && isNew)
       return this.#refuse(place, controller, "SecureSessionRequired", "the payloads of a session have to be secured");
     const isProtected = this.#isProtected(place.connection);
     if (this.#parts.integrityRequired === true && record.macSignature.length === 0 && !isProtected) return;
     const entry = this.#entry(controller);
     entry.place = place;
     entry.deliver = deliver;
-    if (entry.peer.take(record, record.recordType.value, isProtected) === "noSecurity")
+    if (entry.peer.take(record, value, isProtected) === "noSecurity")
       this.#refuse(place, controller, "SecureSessionNotSupported", "the agent has no certificate for secured payloads");
   }
 

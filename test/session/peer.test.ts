@@ -64,14 +64,17 @@ describe("a session that the peer opens", () => {
     expect(answers(agent)).toEqual(["1[a]", "1[a]"]);
   });
 
-  it("begins anew where the same is asked for too often (TP-469 3.14)", () => {
-    const { agent } = answering();
-    agent.settings = { ...PLAIN, maxRepeats: 2 };
-    agent.take(record({}, "a"));
-    for (const sequenceId of [2n, 3n, 4n]) agent.take(record({ sequenceId, retransmitId: 1n }));
-    expect(answers(agent)).toEqual(["1[a]", "1[a]", "1[a]", "1"]);
-    expect(sessions(agent).at(-1)?.sessionId).not.toBe(77n);
-  });
+  it.each([1n, 2n])(
+    "begins anew where the same is asked for too often, with expected_id %s (TP-469 3.14)",
+    (expectedId) => {
+      const { agent } = answering();
+      agent.settings = { ...PLAIN, maxRepeats: 2 };
+      agent.take(record({}, "a"));
+      for (const sequenceId of [2n, 3n, 4n]) agent.take(record({ sequenceId, expectedId, retransmitId: 1n }));
+      expect(answers(agent)).toEqual(["1[a]", "1[a]", "1[a]", "1"]);
+      expect(sessions(agent).at(-1)?.sessionId).not.toBe(77n);
+    },
+  );
 
   it("begins anew where something is asked for that is not there (R-E2E.21)", () => {
     const { agent } = answering();

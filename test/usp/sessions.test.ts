@@ -359,6 +359,19 @@ describe("secured payloads", () => {
     expect(peer.records.at(-1)?.macSignature).toHaveLength(32);
   });
 
+  it("a ClientHello with a signature that does not hold gets nothing (TP-469 3.3)", async () => {
+    await start({ trust });
+    const hello = Buffer.from("160301000501000001031603010005010000010316030100050100000103", "hex");
+    const value = { sessionId: 9n, sequenceId: 1n, expectedId: 1n, retransmitId: 0n, payload: [hello] };
+    const type = { $case: "sessionContext", value: { ...value, payloadSarState: 0, payloadrecSarState: 0 } } as const;
+    const signed = { ...recordOf(envelope, type), payloadSecurity: 1 as const, macSignature: Buffer.alloc(70, 1) };
+    const before = world.network.published.length;
+    world.admin.send(encodeRecord(signed).slice());
+    await settle();
+    expect(world.network.published).toHaveLength(before);
+    expect(states.of("Device.LocalAgent.Controller.1").status).toBe("Down");
+  });
+
   it("a certificate of another is refused, and the agent tries anew in its own time (TP-469 3.7, 3.5)", async () => {
     await start({ trust, values: { SessionMode: "Require", PayloadSecurity: "TLS" } });
     const other = authority.trust(authority.identity("self::other"));
@@ -374,17 +387,20 @@ describe("secured payloads", () => {
     expect(states.of("Device.LocalAgent.Controller.1").status).toBe("Negotiating");
   });
 
-  it("plain text in the session is not answered, and another session begins (TP-469 3.13)", async () => {
-    await start({ trust });
-    const peer = secure();
-    await peer.ask(SIZE);
-    const { sessionId } = peer.peer;
-    send({ sessionId: sessionId!, sequenceId: 99n, payload: asked(SIZE, "plain") });
-    await until(() => peer.peer.sessionId !== sessionId);
-    await settle();
-    expect(peer.contents).toHaveLength(1);
-    expect((await peer.ask(SIZE)).kind).toBe("response");
-  });
+  it.each(["Allow", "Require"])(
+    "with %s, plain text in the session begins another (TP-469 3.13)",
+    async (SessionMode) => {
+      await start({ trust, values: { SessionMode, PayloadSecurity: "TLS" } });
+      const peer = secure();
+      await peer.ask(SIZE);
+      const { sessionId } = peer.peer;
+      send({ sessionId: sessionId!, sequenceId: 99n, payload: asked(SIZE, "plain") });
+      await until(() => peer.peer.sessionId !== sessionId);
+      await settle();
+      expect(peer.contents).toHaveLength(1);
+      expect((await peer.ask(SIZE)).kind).toBe("response");
+    },
+  );
 });
 
 describe("integrity of the other fields", () => {
