@@ -2,6 +2,7 @@
 // their own subcommand loads. Prints their sizes and fails past the gateway's bound.
 import { build } from "esbuild";
 import { readFileSync, statSync } from "node:fs";
+import { agentsMessages } from "./agents-messages.mjs";
 import { BUNDLED } from "./bundled.mjs";
 import { root } from "./setup.mjs";
 import { basename, join } from "node:path";
@@ -9,7 +10,11 @@ import { writeVendors } from "./vendors.mjs";
 
 const LIMIT = 700_000;
 const GATEWAY = "dist/spin-usp.cjs";
-const TOOLS = { ctl: "dist/spin-usp-ctl.cjs", replay: "dist/spin-usp-replay.cjs" };
+const TOOLS = {
+  ctl: "dist/spin-usp-ctl.cjs",
+  replay: "dist/spin-usp-replay.cjs",
+  doctor: "dist/spin-usp-doctor.cjs",
+};
 /** Read by the gateway itself when the first connection of the kind is to be opened. */
 const TRANSPORTS = [
   { module: "src/mtp/websocket-ends.ts", file: "dist/spin-usp-websocket.cjs" },
@@ -18,7 +23,7 @@ const TRANSPORTS = [
 ];
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
-// What main loads for `ctl` or `replay` alone stays a file of its own.
+// What main loads for an operator's tool alone stays a file of its own.
 const toolsApart = {
   name: "tools-apart",
   setup({ onResolve }) {
@@ -46,7 +51,7 @@ const { metafile } = await build({
   ...options,
   entryPoints: [join(root, "src/main.ts")],
   outfile: join(root, GATEWAY),
-  plugins: [...BUNDLED.plugins, toolsApart],
+  plugins: [...BUNDLED.plugins, agentsMessages, toolsApart],
 });
 const apart = [...Object.entries(TOOLS).map(([name, file]) => ({ module: `src/cli/${name}.ts`, file })), ...TRANSPORTS];
 for (const { module, file } of apart)

@@ -1,5 +1,7 @@
 /** How esbuild makes one file that needs Node alone, and what of the libraries stays out of it. */
-import { basename } from "node:path";
+import { basename, join } from "node:path";
+import { root } from "./setup.mjs";
+import { withoutDescriptions } from "./without-descriptions.mjs";
 
 // mqtt.js can also speak through WebSockets and SOCKS proxies; we hand it our own sockets, so neither is carried for it.
 const EMPTY = ["ws", "socks", "worker-timers"];
@@ -30,6 +32,15 @@ const leaveOut = {
     );
     onLoad({ filter: /.*/, namespace: "ws" }, ({ path }) => ({ contents: WS_STUBS[path] }));
     onLoad({ filter: /.*/, namespace: "left-out" }, () => ({ contents: "module.exports = {};" }));
+    // We hand mqtt.js our own sockets: its client alone will do, without the ways by which it connects, and its manifest.
+    onResolve({ filter: /^mqtt$/ }, ({ path, importer }) =>
+      importer.startsWith(join(root, "src")) ? { path, namespace: "mqtt-client" } : undefined,
+    );
+    onLoad({ filter: /.*/, namespace: "mqtt-client" }, () => ({
+      contents: 'exports.MqttClient = require("./node_modules/mqtt/build/lib/client.js").default;',
+      resolveDir: root,
+    }));
+    onLoad({ filter: /\/node_modules\/mqtt\/package\.json$/ }, () => ({ contents: "{}", loader: "json" }));
     // mqtt.js formats what nobody reads.
     onResolve({ filter: /^debug$/ }, ({ path }) => ({ path, namespace: "silent" }));
     onLoad({ filter: /.*/, namespace: "silent" }, () => ({
@@ -58,6 +69,6 @@ export const BUNDLED = {
   },
   // `import()` of a CommonJS file has Node search it for the names it exports: `require` it.
   supported: { "dynamic-import": false },
-  plugins: [leaveOut],
+  plugins: [leaveOut, withoutDescriptions],
   logLevel: "warning",
 };
