@@ -1,4 +1,5 @@
 /** Every object that the gateway's agent declares; main joins each to its implementation. */
+import * as certificates from "./certificates.ts";
 import * as bulkData from "./bulk-data.ts";
 import * as controllerTrust from "./controller-trust.ts";
 import * as device from "./device.ts";
@@ -17,6 +18,7 @@ export const standardObjects: readonly ObjectSchema[] = [
   controllerTrust,
   bulkData,
   e2eSession,
+  certificates,
   mqtt,
   stomp,
   websocket,

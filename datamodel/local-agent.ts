@@ -1,6 +1,15 @@
 /** TR-181 2.19: the agent, its MTPs and controllers, subscriptions and requests. */
 import { argument, command, event, object, readOnly, readWrite, writeOnce } from "./schema.ts";
-import { seconds, retryMinimum, retryMultiplier, AGENT_MTP, CONTROLLER, CONTROLLER_MTP, ROLE } from "./standard.ts";
+import {
+  seconds,
+  retryMinimum,
+  retryMultiplier,
+  AGENT_MTP,
+  CERTIFICATE,
+  CONTROLLER,
+  CONTROLLER_MTP,
+  ROLE,
+} from "./standard.ts";
 import { alias, boolean, dateTime, enumeration, int, list, reference, string, unsignedInt } from "./values.ts";
 
 const protocol = enumeration("MQTT", "STOMP", "WebSocket", "UDS");
@@ -21,6 +30,14 @@ export const LocalAgent = object("Device.LocalAgent.", {
     ),
     SupportedNumberOfSubscriptions: readOnly(int(), "Most Subscription rows.", { default: -1 }),
     SupportedThresholdOperator: readOnly(list(thresholdOperator), "Operators of a Threshold."),
+  },
+  commands: {
+    "AddCertificate()": command("sync", "Makes a certificate known; what it is trusted for, Credential rows say.", {
+      input: {
+        Alias: argument(alias, "Alias of the row."),
+        Certificate: argument(string(), "PEM, or base64 of DER.", { mandatory: true }),
+      },
+    }),
   },
   events: { "Periodic!": event("Sent to a controller each PeriodicNotifInterval.") },
 });
@@ -50,7 +67,11 @@ export const Controller = object(CONTROLLER, {
     ProvisioningCode: readWrite(string({ maxLength: 64 }), "The operator's provisioning code."),
     Enable: readWrite(boolean, "Whether its Messages are taken and notifications sent to it."),
     AssignedRole: readWrite(list(reference(ROLE)), "Roles given to it."),
-    InheritedRole: readOnly(list(reference(ROLE)), "Roles that its credential brings."),
+    InheritedRole: readOnly(list(reference(ROLE)), "Roles that a certificate brought it, when it last spoke."),
+    Credential: readWrite(
+      list(reference(CERTIFICATE)),
+      "Its certificates: it has to show one of them. Empty: any with its endpoint id that an authority vouches for.",
+    ),
     PeriodicNotifInterval: readWrite(seconds({ min: 1 }), "Between two Periodic! events.", { default: 86400 }),
     PeriodicNotifTime: readWrite(dateTime, "Phase of the Periodic! events; unknown time: any."),
     USPNotifRetryMinimumWaitInterval: readWrite(
@@ -70,7 +91,19 @@ export const Controller = object(CONTROLLER, {
       "Seconds after an answered OnBoardRequest until the next, while OnBoardingComplete is false; 0: none.",
     ),
   },
-  commands: { "SendOnBoardRequest()": command("sync", "Sends it an OnBoardRequest, until it is answered.") },
+  commands: {
+    "AddMyCertificate()": command(
+      "sync",
+      "The controller makes its own certificate known: from now on it has to show it.",
+      {
+        input: {
+          Alias: argument(alias, "Alias of the certificate's row."),
+          Certificate: argument(string(), "PEM, or base64 of DER.", { mandatory: true }),
+        },
+      },
+    ),
+    "SendOnBoardRequest()": command("sync", "Sends it an OnBoardRequest, until it is answered."),
+  },
 });
 
 export const ControllerMtp = object(CONTROLLER_MTP, {

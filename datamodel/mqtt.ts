@@ -151,7 +151,8 @@ export const ControllerMtpMqtt = object(`${CONTROLLER_MTP}MQTT.`, {
     PublishRetainNotify: readWrite(boolean, "Retain flag of notifications."),
     AgentMTPReference: readWrite(
       reference(AGENT_MTP),
-      "The agent's MTP by which to send; empty: the first that is up.",
+      "The agent's MTP by which to send, and the only one to hear it on; empty: any of this protocol.",
     ),
+    X_SPIN_ReplyPrefixes: readWrite(list(topic), "What topics begin with to which it may ask for answers; empty: any."),
   },
 });

@@ -12,5 +12,6 @@ export const AGENT_MTP = "Device.LocalAgent.MTP.{i}.";
 export const CONTROLLER = "Device.LocalAgent.Controller.{i}.";
 export const CONTROLLER_MTP = `${CONTROLLER}MTP.{i}.` as const;
 export const ROLE = "Device.LocalAgent.ControllerTrust.Role.{i}.";
+export const CERTIFICATE = "Device.LocalAgent.Certificate.{i}.";
 export const MQTT_CLIENT = "Device.MQTT.Client.{i}.";
 export const STOMP_CONNECTION = "Device.STOMP.Connection.{i}.";

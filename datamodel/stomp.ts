@@ -9,7 +9,7 @@ import {
   CONTROLLER_MTP,
   STOMP_CONNECTION,
 } from "./standard.ts";
-import { alias, boolean, dateTime, enumeration, reference, string, unsignedInt } from "./values.ts";
+import { alias, boolean, dateTime, enumeration, list, reference, string, unsignedInt } from "./values.ts";
 
 const heartBeat = unsignedInt({ units: "milliseconds" });
 
@@ -72,7 +72,14 @@ export const MtpStomp = object(`${AGENT_MTP}STOMP.`, {
 export const ControllerMtpStomp = object(`${CONTROLLER_MTP}STOMP.`, {
   description: "Where the controller listens, where Protocol is STOMP.",
   params: {
-    Reference: readWrite(reference(STOMP_CONNECTION), "The STOMP connection by which it is reached; empty: any."),
+    Reference: readWrite(
+      reference(STOMP_CONNECTION),
+      "The STOMP connection by which it is reached, and the only one to hear it on; empty: any.",
+    ),
     Destination: readWrite(topic, "Destination for Records that answer no request with one of its own."),
+    X_SPIN_ReplyPrefixes: readWrite(
+      list(topic),
+      "What destinations begin with to which it may ask for answers; empty: any.",
+    ),
   },
 });

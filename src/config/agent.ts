@@ -1,6 +1,6 @@
 /** Options of the agent itself. */
 import type { Level } from "../lib/log.ts";
-import { argv, file, text, endpointId, number, oneOf, type ValuesOf } from "./option.ts";
+import { argv, bool, file, many, text, endpointId, number, oneOf, type ValuesOf } from "./option.ts";
 import { agentSessionOptions } from "./session.ts";
 
 export const agentOptions = {
@@ -43,6 +43,22 @@ export const agentOptions = {
     16_000_000,
   ),
   ...agentSessionOptions,
+  crl_file: many(
+    "PEM files of revocation lists, for all connections: a certificate that one of them names is refused.",
+    (path) => path.startsWith("/"),
+    "absolute paths",
+  ),
+  tofu: bool(
+    "Whether controllers that are not known may come, by TLS with a certificate of their own, or by a trusted broker, as far as the role Untrusted goes; until a controller changes TOFUAllowed.",
+    false,
+  ),
+  challenge_file: file("File of a passphrase by which a controller that came so gets a role; empty: none."),
+  challenge_role: oneOf("That role.", "Operator", "Monitor", "Operator", "Support", "Admin"),
+  mdns_interface: many(
+    "Interface of the home's side on which the agent's WebSocket ports are told by mDNS, as far as the row's EnableMDNS goes; none: they are not.",
+    (value) => /^[A-Za-z0-9_.@-]{1,15}$/.test(value),
+    "the name of an interface",
+  ),
   discovery_file: file(
     "File in which the DHCP client leaves option 125 or 17 (`opt125=HEX`, `OPTION_17=HEX`), looked at every ten seconds; empty: none. The controller that it names is dialled by WebSocket with TLS and has no rights but those of UntrustedRole and of its certificate.",
   ),

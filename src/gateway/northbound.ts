@@ -41,6 +41,7 @@ import { seed } from "./seed.ts";
 import { sessionOptions } from "./session-options.ts";
 import { seedSockets } from "./seed-sockets.ts";
 import type { SeededPart } from "./seed-rows.ts";
+import { makeTrust } from "./trust.ts";
 
 export interface NorthboundOptions {
   readonly home: SpinParts["home"];
@@ -106,6 +107,7 @@ export function northbound(options: NorthboundOptions): Northbound {
     log: log.child("spin"),
     privacy,
   };
+  const trust = makeTrust({ config, store, persistence, clock, log: log.child("trust") });
   const reports = new Reports(config, persistence);
   const implementations: Implementation[] = [
     deviceRoot({ clock, power: options.power ?? {} }),
@@ -118,11 +120,12 @@ export function northbound(options: NorthboundOptions): Northbound {
       protocols: PROTOCOLS,
       mtpStates,
       requests,
+      trust,
       clock,
       sendOnBoardRequest: (controller) => agent.sendOnBoardRequest(controller),
     }),
     ...e2eSessionObjects({ persistence, states: sessions.states }),
-    ...controllerTrustObjects(persistence),
+    ...controllerTrustObjects(persistence, trust.challenges),
     ...mqttObjects({ persistence, states: mqttStates, reconnect: (client) => reconnect(client) }),
     ...stompObjects({ persistence, states: stompStates }),
     ...webSocketObjects({ persistence, states: webSocketStates, reconnect: (mtp) => agent.reconnect(mtp) }),
@@ -193,6 +196,7 @@ export function northbound(options: NorthboundOptions): Northbound {
     },
     sessions,
     policy: spinPolicy(() => tree),
+    trust,
     saved: () => persistence.saved(),
     device: () => identity,
     dataModelUri: (path) =>

@@ -3,6 +3,7 @@
  * the next start a first one again. A document that was lost is seeded again by itself, so that a damaged file never
  * leaves an agent that nobody can reach.
  */
+import { readFileSync } from "node:fs";
 import type { Config } from "../config.ts";
 import type { ControllerConfig } from "../config/controller.ts";
 import { Transaction } from "../model/transaction.ts";
@@ -60,6 +61,17 @@ function seedAgent(
   const trust = mustBe(tree.at("Device.LocalAgent.ControllerTrust."));
   const already = trust.object.params.get("SecuredRoles")?.read(trust.row) as readonly string[];
   transaction.write(trust, "SecuredRoles", [...new Set([...already, ...secured])]);
+  transaction.write(trust, "TOFUAllowed", config.agent.tofu);
+  if (config.agent.challenge_file === "") return;
+  const passphrase = readFileSync(config.agent.challenge_file, "utf8").replace(/\r?\n$/, "");
+  addRow(transaction, "Device.LocalAgent.ControllerTrust.", "Device.LocalAgent.ControllerTrust.Challenge.", {
+    Enable: "true",
+    Description: "Passphrase of this gateway",
+    Value: Buffer.from(passphrase).toString("base64"),
+    Role: roles.get(config.agent.challenge_role) as string,
+    Retries: "4",
+    LockoutPeriod: "300",
+  });
 }
 
 function seedSpin(transaction: Transaction, config: Config): void {

@@ -1,16 +1,38 @@
 /** `Device.LocalAgent.ControllerTrust.`: roles and permissions, and the roles that are shipped. */
-import { ControllerTrust, Permission, Role } from "../../datamodel/controller-trust.ts";
+import { Challenge, ControllerTrust, Credential, Permission, Role } from "../../datamodel/controller-trust.ts";
+import type { ObjectSchema } from "../../datamodel/schema.ts";
 import { ROOT } from "../../datamodel/spin.ts";
 import type { Implementation } from "../model/implementation.ts";
 import type { Persistence } from "../model/persistence.ts";
+import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import { table } from "../model/table.ts";
 import type { Transaction } from "../model/transaction.ts";
+import type { Challenges } from "../usp/trust/challenges.ts";
 
-export function controllerTrustObjects(persistence: Persistence | undefined): Implementation[] {
-  return [table(ControllerTrust, { persistence }), table(Role, { persistence }), table(Permission, { persistence })];
+export function controllerTrustObjects(persistence: Persistence | undefined, challenges: Challenges): Implementation[] {
+  return [
+    table(ControllerTrust, {
+      persistence,
+      validate: ({ values }) => {
+        if (values.UntrustedRole.length > 1)
+          throw new UspError(UspErrorCode.InvalidValue, "UntrustedRole: one role at most", "UntrustedRole");
+      },
+      commands: {
+        "RequestChallenge()": (_, { ChallengeRef, RequestExpiration }, call) =>
+          challenges.request(ChallengeRef as string, RequestExpiration, call),
+        "ChallengeResponse()": (_, { ChallengeID, Value }, call) => {
+          challenges.respond(ChallengeID as string, Value as string, call);
+          return {};
+        },
+      },
+    }),
+    ...[Role, Permission, Credential, Challenge].map((schema) => table(schema as ObjectSchema, { persistence })),
+  ];
 }
 
 const TRUST = "Device.LocalAgent.ControllerTrust.";
+/** As long as somebody may take to find the passphrase. */
+const TOFU_INACTIVITY_S = 3600;
 
 interface ShippedPermission {
   readonly targets: readonly string[];
@@ -42,7 +64,18 @@ const SHIPPED: Readonly<Record<string, readonly ShippedPermission[]>> = {
     ...OPERATING.slice(0, 3),
     { targets: [`${ROOT}PrivacyCeiling`], rights: ["rw-n", "----", "----", "----"] },
   ],
-  Untrusted: [{ targets: ["Device."], rights: NOTHING }],
+  Untrusted: [
+    { targets: ["Device."], rights: NOTHING },
+    // What a challenge needs, and nothing else.
+    {
+      targets: [`${TRUST}RequestChallenge()`, `${TRUST}ChallengeResponse()`],
+      rights: ["----", "----", "----", "r-x-"],
+    },
+    {
+      targets: ["Alias", "Description", "Enable", "Type"].map((name) => `${TRUST}Challenge.{i}.${name}`),
+      rights: ["r---", "----", "----", "----"],
+    },
+  ],
 };
 
 /** Adds the shipped roles. @returns their instance paths without final dot, by name */
@@ -70,6 +103,7 @@ export function seedRoles(transaction: Transaction): Map<string, string> {
   }
   transaction.write(trust, "UntrustedRole", [paths.get("Untrusted")]);
   transaction.write(trust, "SecuredRoles", [paths.get("Resident")]);
+  transaction.write(trust, "TOFUInactivityTimer", TOFU_INACTIVITY_S);
   return paths;
 }
 

@@ -15,11 +15,13 @@ import { bind } from "../model/binding.ts";
 import type { Implementation } from "../model/implementation.ts";
 import type { Persistence } from "../model/persistence.ts";
 import { table } from "../model/table.ts";
+import { add, addMine, certificateObjects } from "./certificates.ts";
 import { endpointIdFault } from "../lib/endpoint-id.ts";
 import type { MtpStates } from "../usp/mtp.ts";
 import type { Protocol } from "../usp/policy.ts";
 import type { Requests } from "../usp/requests.ts";
 import { subscriptionRows } from "../usp/subscription-rows.ts";
+import type { Trust } from "../usp/trust/trust.ts";
 import { thresholdRows } from "../usp/threshold-rows.ts";
 
 export interface AgentParts {
@@ -30,6 +32,7 @@ export interface AgentParts {
   readonly persistence: Persistence | undefined;
   readonly mtpStates: MtpStates;
   readonly requests: Requests;
+  readonly trust: Trust;
   readonly clock: Clock;
   /** Of a Controller row, by instance path without final dot. */
   readonly sendOnBoardRequest: (controller: string) => void;
@@ -40,13 +43,14 @@ export function localAgentObjects(parts: AgentParts): Implementation[] {
     localAgent(parts),
     ...mtpObjects(parts),
     ...controllerObjects(parts),
+    ...certificateObjects(parts.trust.certificates),
     subscription(parts),
     table(Threshold, { persistence: parts.persistence, ...thresholdRows }),
     bind(Request, parts.requests.binding()),
   ];
 }
 
-function localAgent({ endpointId, version, persistence, protocols }: AgentParts): Implementation {
+function localAgent({ endpointId, version, persistence, protocols, trust }: AgentParts): Implementation {
   const started = performance.now();
   return table(LocalAgent, {
     persistence,
@@ -57,6 +61,12 @@ function localAgent({ endpointId, version, persistence, protocols }: AgentParts)
       SupportedProtocols: () => protocols,
       SupportedNumberOfSubscriptions: () => Subscription.maxRows,
       SupportedThresholdOperator: () => ["Rise", "Fall", "Cross", "Eq", "NotEq"] as const,
+    },
+    commands: {
+      "AddCertificate()": (_, args, call) => {
+        add(trust.certificates, args, call);
+        return {};
+      },
     },
   });
 }
@@ -73,11 +83,13 @@ function mtpObjects({ persistence, mtpStates }: AgentParts): Implementation[] {
   ];
 }
 
-function controllerObjects({ persistence, endpointId, sendOnBoardRequest }: AgentParts): Implementation[] {
+function controllerObjects({ persistence, endpointId, sendOnBoardRequest, trust }: AgentParts): Implementation[] {
   return [
     table(Controller, {
       persistence,
-      computed: { InheritedRole: () => [] },
+      computed: {
+        InheritedRole: ({ instance }) => trust.inherited.get(`Device.LocalAgent.Controller.${instance}`) ?? [],
+      },
       validate: ({ values }) => {
         const fault = endpointIdFault(values.EndpointID);
         if (fault !== undefined) throw new UspError(UspErrorCode.InvalidValue, `EndpointID: ${fault}`, "EndpointID");
@@ -85,6 +97,10 @@ function controllerObjects({ persistence, endpointId, sendOnBoardRequest }: Agen
           throw new UspError(UspErrorCode.InvalidValue, "EndpointID: that is the agent itself (R-ARC.2)", "EndpointID");
       },
       commands: {
+        "AddMyCertificate()": ({ values }, args, call) => {
+          addMine(trust.certificates, values.EndpointID, args, call);
+          return {};
+        },
         "SendOnBoardRequest()": ({ instance, values }) => {
           if (!values.Enable) throw new UspError(UspErrorCode.CommandFailed, "the controller is disabled");
           sendOnBoardRequest(`Device.LocalAgent.Controller.${instance}`);

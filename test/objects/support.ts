@@ -272,7 +272,7 @@ ${ROLES.map((role) => controller(role.toLowerCase(), role)).join("")}${controlle
     for (const node of [...this.tree.all(table!)]) {
       const endpointId = this.tree.text(node, "EndpointID") as string;
       // The resident is told what happens where it counts: at the local door.
-      if (endpointId !== idOf("Resident")) this.#addRoute(node.path, endpointId);
+      this.#addRoutes(node.path, endpointId, endpointId === idOf("Resident") ? ["UDS"] : ["MQTT", "UDS"]);
     }
   }
 
@@ -284,12 +284,14 @@ ${ROLES.map((role) => controller(role.toLowerCase(), role)).join("")}${controlle
       OnBoardingComplete: "true",
       ...values,
     });
-    this.#addRoute(node.path, endpointId);
+    this.#addRoutes(node.path, endpointId, ["MQTT", "UDS"]);
   }
 
-  #addRoute(row: string, endpointId: string): void {
-    const mtp = addRow(this.tree, `${row}MTP.`, { Enable: "true", Protocol: "MQTT" });
-    setParams(this.tree, `${mtp.path}MQTT.`, { Topic: `to/${endpointId}` });
+  #addRoutes(row: string, endpointId: string, protocols: readonly ("MQTT" | "UDS")[]): void {
+    for (const Protocol of protocols) {
+      const mtp = addRow(this.tree, `${row}MTP.`, { Enable: "true", Protocol });
+      if (Protocol === "MQTT") setParams(this.tree, `${mtp.path}MQTT.`, { Topic: `to/${endpointId}` });
+    }
   }
 
   #peer(network: Network, endpointId: string): Peer {

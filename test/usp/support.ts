@@ -1,6 +1,5 @@
 /** An agent with a small model, and controllers that talk to it over links in this process: real Records, no network. */
 import { argument, command, counter, event, object, readOnly, readWrite, writeOnce } from "../../datamodel/schema.ts";
-import * as trust from "../../datamodel/controller-trust.ts";
 import * as localAgent from "../../datamodel/local-agent.ts";
 import * as mqtt from "../../datamodel/mqtt.ts";
 import { alias, boolean, list, reference, statsCounter64, string, unsignedInt } from "../../datamodel/values.ts";
@@ -15,6 +14,8 @@ import { Persistence } from "../../src/model/persistence.ts";
 import { table } from "../../src/model/table.ts";
 import { Transaction, type ParamSetting } from "../../src/model/transaction.ts";
 import { Tree, type InstanceNode } from "../../src/model/tree.ts";
+import { add, addMine, certificateObjects } from "../../src/objects/certificates.ts";
+import { controllerTrustObjects } from "../../src/objects/controller-trust.ts";
 import { deviceRoot } from "../../src/objects/device-root.ts";
 import { Agent } from "../../src/usp/agent.ts";
 import {
@@ -37,6 +38,9 @@ import type { AgentOptions } from "../../src/usp/options.ts";
 import { Requests } from "../../src/usp/requests.ts";
 import { subscriptionRows } from "../../src/usp/subscription-rows.ts";
 import { thresholdRows } from "../../src/usp/threshold-rows.ts";
+import { CertificateBook } from "../../src/usp/trust/certificate-book.ts";
+import { Challenges } from "../../src/usp/trust/challenges.ts";
+import type { Trust } from "../../src/usp/trust/trust.ts";
 
 export const AGENT_ID = "os::0005CA-agent";
 
@@ -120,6 +124,7 @@ export interface BuiltModel {
   readonly requests: Requests;
   readonly mtpStates: MtpStates;
   readonly persistence: Persistence;
+  readonly trust: Trust;
   readonly house: { size: number };
   readonly cats: Map<number, { mood: string }>;
 }
@@ -131,6 +136,15 @@ export function buildModel(store: Store = memoryStore(), extra: readonly Impleme
     save: (kept) => void store.save("requests", kept),
   });
   const mtpStates = new MtpStates();
+  const trust: Trust = {
+    certificates: new CertificateBook({ persistence, clock: systemClock, log: silentLog }),
+    challenges: new Challenges({
+      clock: systemClock,
+      load: () => store.load("attempts"),
+      save: (attempts) => persistence.include(store.save("attempts", attempts)),
+    }),
+    inherited: new Map(),
+  };
   const house = { size: 42 };
   const cats = new Map<number, { mood: string }>();
   const opened = new Map<number, number>();
@@ -143,22 +157,34 @@ export function buildModel(store: Store = memoryStore(), extra: readonly Impleme
         UpTime: () => 0,
         SupportedProtocols: () => ["MQTT" as const],
       },
+      commands: { "AddCertificate()": (_, args, call) => (add(trust.certificates, args, call), {}) },
     }),
     table(localAgent.Mtp, {
       persistence,
       computed: { Status: ({ instance }) => mtpStates.of(`Device.LocalAgent.MTP.${instance}`).status },
     }),
     table(mqtt.MtpMqtt, { persistence }),
-    table(localAgent.Controller, { persistence, commands: { "SendOnBoardRequest()": () => ({}) } }),
+    table(localAgent.Controller, {
+      persistence,
+      computed: {
+        InheritedRole: ({ instance }) => trust.inherited.get(`Device.LocalAgent.Controller.${instance}`) ?? [],
+      },
+      commands: {
+        "SendOnBoardRequest()": () => ({}),
+        "AddMyCertificate()": ({ values }, args, call) => (
+          addMine(trust.certificates, values.EndpointID, args, call),
+          {}
+        ),
+      },
+    }),
+    ...certificateObjects(trust.certificates),
     table(localAgent.ControllerMtp, { persistence }),
     table(mqtt.ControllerMtpMqtt, { persistence }),
     table(localAgent.BootParameter, { persistence }),
     table(localAgent.Subscription, { persistence, ...subscriptionRows(systemClock) }),
     table(localAgent.Threshold, { persistence, ...thresholdRows }),
     bind(localAgent.Request, requests.binding()),
-    table(trust.ControllerTrust, { persistence }),
-    table(trust.Role, { persistence }),
-    table(trust.Permission, { persistence }),
+    ...controllerTrustObjects(persistence, trust.challenges),
     bind(mqtt.Mqtt, { get: {} }),
     table(mqtt.MqttClient, { persistence, commands: { "ForceReconnect()": () => ({}) } }),
     table(House, {
@@ -213,7 +239,7 @@ export function buildModel(store: Store = memoryStore(), extra: readonly Impleme
     }),
     ...extra,
   ]);
-  return { tree, requests, mtpStates, persistence, house, cats };
+  return { tree, requests, mtpStates, persistence, trust, house, cats };
 }
 
 /** Adds a row as the agent itself. Values by name. */
@@ -357,7 +383,7 @@ export class Peer {
     this.endpointId = endpointId;
     this.topic = `to/${endpointId}`;
     network.listeners.add((bytes, { to }) => {
-      if (to === this.topic) this.#take(bytes);
+      if (to === this.topic) this.take(bytes);
     });
   }
 
@@ -415,7 +441,8 @@ export class Peer {
     return { version: this.version, toId: AGENT_ID, fromId: this.endpointId };
   }
 
-  #take(bytes: Uint8Array): void {
+  /** What came for it, where the connection is the address. */
+  take(bytes: Uint8Array): void {
     const decoded = decodeRecord(bytes);
     if (!decoded.ok) throw new Error(decoded.reason);
     const { record } = decoded;
@@ -483,6 +510,7 @@ export async function buildWorld(
     tree,
     requests: model.requests,
     mtpStates: model.mtpStates,
+    trust: model.trust,
     mtp: factory,
     boot: { cause: "LocalReboot", firmwareUpdated: false },
     log: silentLog,

@@ -6,9 +6,12 @@ import type { Clock } from "../../lib/clock.ts";
 import { readCertificate, type Certificate } from "../../lib/certificate.ts";
 import { describe, type Log } from "../../lib/log.ts";
 import { UspError, UspErrorCode } from "../../lib/usp-error.ts";
+import type { InstanceNode, ModelTree } from "../../model/implementation.ts";
 import type { Persistence } from "../../model/persistence.ts";
+import { keysOf } from "../../model/tree.ts";
 
 export const CERTIFICATE_TABLE = "Device.LocalAgent.Certificate.";
+const SECURITY_TABLE = "Device.Security.Certificate.";
 /** Its rows are kept in the document of the object above. */
 const GROUP = "Device.LocalAgent.";
 const SUPPORTED = `${CERTIFICATE_TABLE}{i}.`;
@@ -168,3 +171,20 @@ export class CertificateBook {
 }
 
 const isSame = (row: KnownCertificate, { fingerprint }: Certificate) => row.certificate.fingerprint === fingerprint;
+
+/** Makes one known, and tells. @throws UspError 7005, 7022 */
+export function addCertificate(
+  tree: ModelTree,
+  book: CertificateBook,
+  certificate: Certificate,
+  alias: string,
+): KnownCertificate {
+  const row = book.add(certificate, alias);
+  for (const table of [CERTIFICATE_TABLE, SECURITY_TABLE]) {
+    const node = tree.at(`${table}${row.instance}.`);
+    if (!node) continue;
+    tree.changes.emit({ kind: "created", path: node.path, supportedPath: node.object.path, keys: keysOf(node) });
+    tree.changes.value((node.parent as InstanceNode).path, "CertificateNumberOfEntries");
+  }
+  return row;
+}

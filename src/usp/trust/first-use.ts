@@ -9,7 +9,7 @@ import type { Log } from "../../lib/log.ts";
 import { Transaction, type ParamSetting } from "../../model/transaction.ts";
 import type { InstanceNode, Tree } from "../../model/tree.ts";
 import type { Connection } from "../connection.ts";
-import { CERTIFICATE_TABLE, type CertificateBook } from "./certificate-book.ts";
+import { CERTIFICATE_TABLE, addCertificate, type CertificateBook } from "./certificate-book.ts";
 
 const CONTROLLERS = "Device.LocalAgent.Controller.";
 const TRUST = "Device.LocalAgent.ControllerTrust.";
@@ -57,7 +57,7 @@ export class FirstUse {
     const { protocol } = connection.door;
     const transaction = new Transaction(this.#tree);
     const known = keep && this.#certificates?.all().find((row) => isSame(row.certificate, keep));
-    const kept = keep && (known ?? this.#certificates?.add(keep, ""));
+    const kept = keep && (known ?? (this.#certificates && addCertificate(this.#tree, this.#certificates, keep, "")));
     try {
       const add = (parent: InstanceNode | undefined, table: string, settings: Readonly<Record<string, string>>) =>
         transaction.add(mustBe(parent), mustBe(this.#tree.object(table)), settingsOf(settings)).node;
