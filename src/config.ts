@@ -11,7 +11,7 @@ import { enforceOptions, type EnforceConfig } from "./config/enforce.ts";
 import { mqttOptions, type MqttConfig } from "./config/mqtt.ts";
 import { isLoopback, type Options, type ValuesOf } from "./config/option.ts";
 import { sessionFault } from "./config/session.ts";
-import { stompFault, stompOptions, stompRouteFault, type StompConfig } from "./config/stomp.ts";
+import { stompFault, stompOptions, stompRouteFault, stompTwins, type StompConfig } from "./config/stomp.ts";
 import { completeService, serviceOptions, type ServiceConfig } from "./config/service.ts";
 import { completeSockets, socketFault, socketOptions, type SocketConfig } from "./config/socket.ts";
 import { webSocketDialFault, webSocketFault, webSocketOptions, type WebSocketConfig } from "./config/websocket.ts";
@@ -173,6 +173,7 @@ function checkTogether({ agent, mqtt, stomp, websockets, controllers, sockets, s
   for (const fault of [
     socketFault(sockets, service.enable ? [service.broker] : []),
     ...stomp.map(stompFault),
+    stompTwins(stomp),
     sessionFault(agent, controllers),
     ...controllers.map((each) => stompRouteFault(each, stomp)),
     ...websockets.map(webSocketFault),

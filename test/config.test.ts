@@ -82,6 +82,22 @@ describe("the configuration", () => {
       "config mqtt 'a'\n option host 'x'\nconfig controller 'c'\n option endpoint_id 'self::c'\n option mqtt 'a'\n option role 'Resident'\n",
       "counts only at the home's own door",
     ],
+    [
+      "config stomp 'a'\n option host 'x'\nconfig controller 'c'\n option endpoint_id 'self::c'\n option stomp 'a'\n option role 'Resident'\n",
+      "counts only at the home's own door, not by STOMP",
+    ],
+    [
+      "config controller 'c'\n option endpoint_id 'self::c'\n option stomp 'a'\n",
+      'option stomp is "a", but there is no such stomp section',
+    ],
+    ["config stomp 'a'\n option host 'broker.example'\n option tls '0'\n", "set option allow_plaintext '1'"],
+    ["config stomp 'a'\n option host 'x'\n option key_file '/k'\n", "needs both of cert_file and key_file"],
+    [`config stomp 'a'\n option host 'x'\n option destination '${"x".repeat(8_001)}'\n`, "at most 8000 bytes"],
+    ["config stomp 'a'\n option host 'x'\n option destination 'a\tb'\n", "without control characters"],
+    [
+      "config stomp 'a'\n option host 'x'\n option port '1'\nconfig stomp 'b'\n option host 'x'\n",
+      "stomp 'b' has host, username and virtual_host as stomp 'a' has",
+    ],
   ])("says what is wrong with %j", (text, message) => {
     expect(() => parseConfig(text)).toThrow(message);
   });

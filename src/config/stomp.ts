@@ -38,6 +38,18 @@ export function stompFault({ name, host, tls, allow_plaintext, cert_file, key_fi
   return undefined;
 }
 
+/** Whether two sections are of one connection: a row is known by these three. */
+export function stompTwins(sections: readonly StompConfig[]): string | undefined {
+  const seen = new Map<string, string>();
+  for (const { name, host, username, virtual_host } of sections) {
+    const key = JSON.stringify([host, username, virtual_host]);
+    const other = seen.get(key);
+    if (other !== undefined) return `stomp '${name}' has host, username and virtual_host as stomp '${other}' has`;
+    seen.set(key, name);
+  }
+  return undefined;
+}
+
 /** Why a controller can't be reached by the section that it names. */
 export function stompRouteFault(
   { name, stomp, role }: { readonly name: string; readonly stomp: string; readonly role: string },
