@@ -84,7 +84,8 @@ describe("a secured session", () => {
     ]) {
       const before = agent.peer.sessionId;
       void controller.send("b");
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      for (let i = 0; i < 1_000 && controller.out.length === 0; i++)
+        await new Promise((resolve) => setImmediate(resolve));
       const [bytes] = controller.flush();
       const record = recordOf(bytes as Uint8Array);
       expect(record.macSignature).toHaveLength(32);

@@ -89,7 +89,7 @@ export function pair(
 
 /** Hands over what left, both ways, until nothing more leaves. */
 export async function exchange(...[one, other]: [End, End]): Promise<void> {
-  for (let quiet = 0, round = 0; quiet < 4 && round < 1000; round++) {
+  for (let quiet = 0, round = 0; quiet < 8 && round < 1000; round++) {
     const both = [one.flush(), other.flush()] as const;
     for (const record of both[0]) other.take(record);
     for (const record of both[1]) one.take(record);
