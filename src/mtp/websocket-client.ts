@@ -88,7 +88,13 @@ function handshake(
     const onAbort = () => fail(signal.reason as MtpError);
     signal.addEventListener("abort", onAbort, { once: true });
     if (signal.aborted) return onAbort();
-    webSocket.once("error", (error) => fail(new MtpError("rejected", `${peer}: ${error.message}`, { cause: error })));
+    webSocket.once("error", (error: NodeJS.ErrnoException) => {
+      const isCut = error.code === "ECONNRESET" || error.code === "EPIPE";
+      // Who refuses a certificate after the handshake of TLS 1.3 says no more than that.
+      const hint = socket instanceof TLSSocket ? "; does it want a client certificate, or another?" : "";
+      const why = isCut ? `it ended the connection without an answer${hint}` : error.message;
+      fail(new MtpError("rejected", `${peer}: ${why}`, { cause: error }));
+    });
     webSocket.once("unexpected-response", (_, { statusCode, statusMessage }) =>
       fail(new MtpError("rejected", `${peer}: it answers ${statusCode} ${statusMessage} instead of a WebSocket`)),
     );

@@ -1,12 +1,18 @@
 /** WebSocket as TR-369 binds it (R-WS.n), both ends against other implementations: the bare `ws` package and raw sockets. */
+import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import { connect as connectTcp, createServer, type AddressInfo, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { WebSocket, WebSocketServer } from "ws";
 import type { MtpError } from "../../src/mtp/error.ts";
+import type { TlsOptions } from "../../src/mtp/tls.ts";
 import { connectWebSocket, type WebSocketClientOptions } from "../../src/mtp/websocket-client.ts";
 import { endpointIdIn, readExtensions, withEndpointId } from "../../src/mtp/websocket-handshake.ts";
 import type { WebSocketLink } from "../../src/mtp/websocket.ts";
+import { authority } from "../support/certificates.ts";
 import { eventually, pause } from "../support/eventually.ts";
 import { startProxy, startServer, type RunningServer } from "../support/websocket.ts";
 
@@ -455,6 +461,92 @@ describe("strangers at the door", () => {
     await Promise.all([stopped, readAll(idle), expect(take(link)).resolves.toBeUndefined()]);
     expect(far.isOpen).toBe(false);
     await expect(dial(server.port)).rejects.toMatchObject({ kind: "unreachable" });
+  });
+});
+
+describe("TLS", () => {
+  const folder = mkdtempSync(join(tmpdir(), "spin-websocket-tls-"));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const [own, strange] = [authority(folder, "own"), authority(folder, "strange")];
+  const pem = (path: string) => readFileSync(path);
+  const issued = (from: typeof own, name: string, options: Parameters<typeof own.issue>[1]) => {
+    const { cert, key } = from.issue(name, options);
+    return { cert: pem(cert), key: pem(key) };
+  };
+  const ca = pem(own.file);
+  const server = issued(own, "server", { host: "127.0.0.1", endpointId: "self::server" });
+  const client = issued(own, "client", { endpointId: "self::client" });
+  const secure = (port: number, tls: TlsOptions) =>
+    connectWebSocket({ url: `wss://127.0.0.1:${port}/usp`, ...ids, tls: { ca, ...tls } }, never);
+
+  test("both ends get the other's chain, leaf first", async () => {
+    const listener = await listening({ tls: { ...server, ca, clientCertificates: "require" } });
+    const [connection, taken] = await Promise.all([secure(listener.port, client), listener.next()]);
+    const leaf = (pemOf: Buffer) => new X509Certificate(pemOf).raw;
+    expect(connection.tls?.chain[0]).toEqual(leaf(server.cert));
+    expect(taken.tls?.chain[0]).toEqual(leaf(client.cert));
+    await connection.link.close();
+  });
+
+  test("who shows no certificate gets in where none is required, and nowhere else", async () => {
+    const asked = await listening({ tls: { ...server, ca, clientCertificates: "request" } });
+    const [connection, taken] = await Promise.all([secure(asked.port, {}), asked.next()]);
+    expect(taken.tls?.chain).toEqual([]);
+    await connection.link.close();
+    const strict = await listening({ tls: { ...server, ca, clientCertificates: "require" } });
+    await expect(secure(strict.port, {})).rejects.toMatchObject({
+      message: expect.stringContaining("does it want a client certificate"),
+    });
+    await eventually(
+      () => strict.refused.join(),
+      (why) => why.includes("shows no client certificate"),
+    );
+    expect(strict.accepted).toHaveLength(0);
+  });
+
+  test.each<[string, () => TlsOptions, RegExp]>([
+    ["of a strange authority", () => issued(strange, "strange", {}), /not trusted|not known/],
+    ["that has expired", () => issued(own, "expired", { expired: true }), /expired/],
+  ])("a client certificate %s is refused", async (_, certificate, why) => {
+    const listener = await listening({ tls: { ...server, ca, clientCertificates: "request" } });
+    await expect(secure(listener.port, certificate())).rejects.toBeInstanceOf(Error);
+    await eventually(
+      () => listener.refused.join(),
+      (refused) => why.test(refused),
+    );
+  });
+
+  test.each<[string, Parameters<typeof own.issue>[1], RegExp]>([
+    ["another name and another endpoint", { host: "other.example", endpointId: "self::other" }, /for another name/],
+    ["a past time", { host: "127.0.0.1", expired: true }, /expired/],
+  ])("a server whose certificate is for %s is not used", async (name, options, why) => {
+    const wrong = issued(own, name.replaceAll(" ", "-"), options);
+    const listener = await listening({ tls: { ...wrong, ca, clientCertificates: "none" } });
+    await expect(secure(listener.port, {})).rejects.toMatchObject({ kind: "tls", message: expect.stringMatching(why) });
+  });
+
+  test("a server is known by its endpoint id too (R-SEC.0a)", async () => {
+    const named = issued(own, "named", { host: "other.example", endpointId: "self::server" });
+    const listener = await listening({ tls: { ...named, ca, clientCertificates: "none" } });
+    await (await secure(listener.port, {})).link.close();
+  });
+
+  test("handshakes that are never finished make room again", async () => {
+    const tls = { ...server, ca, clientCertificates: "none" } as const;
+    const listener = await listening({ tls, maxConnectionsOfAddress: 3, handshakeMs: 200 });
+    const idle = [raw(listener.port), raw(listener.port)];
+    await Promise.all(idle.map((socket) => once(socket, "connect")));
+    idle[0]?.write(Buffer.from([0x16, 3, 1, 2, 0]));
+    idle[1]?.write("GET / HTTP/1.1\r\n\r\n");
+    await readAll(idle[1] as Socket);
+    await (await secure(listener.port, {})).link.close();
+    idle[0]?.destroy();
+    const open = await Promise.all(
+      ["self::a", "self::b", "self::c"].map((endpointId) =>
+        connectWebSocket({ url: `wss://127.0.0.1:${listener.port}/usp`, endpointId, tls: { ca } }, never),
+      ),
+    );
+    await Promise.all(open.map(({ link }) => link.close()));
   });
 });
 
