@@ -32,7 +32,7 @@ export function makeTrust({ config, store, persistence, clock, log }: TrustParts
     });
   const without =
     certificates.configure("authority", read(files("ca_file"), true)) +
-    certificates.configure("own", read(files("cert_file"), false));
+    certificates.configure("own", read([...files("cert_file"), config.agent.session_cert_file], false));
   if (without > 0) log.warn(`${without} certificates of the configuration find no row in LocalAgent.Certificate`);
   const challenges = new Challenges({
     clock,

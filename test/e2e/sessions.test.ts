@@ -1,8 +1,11 @@
 /** The agent as it is run, in a session over a broker that takes Records of 64 kB. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { runCtl } from "../../src/cli/ctl.ts";
 import { connectController } from "../../src/controller/connect.ts";
 import type { Controller } from "../../src/controller/controller.ts";
-import { inSession } from "../../src/controller/session.ts";
+import { inSession, trustIn } from "../../src/controller/session.ts";
+import { makeAuthority } from "../session/support.ts";
 import { AGENT_ID, AGENT_TOPIC, CONTROLLER_ID, CONTROLLER_TOPIC, type Agent } from "../support/agent.ts";
 import { eventually } from "../support/eventually.ts";
 import { describeUnless } from "../support/needs.ts";
@@ -103,3 +106,83 @@ describeUnless(gatewayMissing, "a session over a broker", () => {
     expect([got.code, got.out]).toEqual([0, expect.stringContaining(AGENT_ID)]);
   }, 60_000);
 });
+
+describeUnless(gatewayMissing, "a secured session over a broker", () => {
+  const authority = makeAuthority();
+  let bed: Bed;
+  let agent: Agent;
+  const connect = async (openSession?: ReturnType<typeof inSession>, timeoutMs = 10_000) => {
+    const ids = {
+      controllerId: CONTROLLER_ID,
+      agentId: AGENT_ID,
+      agentTopic: AGENT_TOPIC,
+      controllerTopic: CONTROLLER_TOPIC,
+    };
+    const mqtt = { url: bed.broker.url, version: "5", publishQos: 1 } as const;
+    const options = { ...ids, timeoutMs, mqtt, ...(openSession ? { openSession } : {}) };
+    return (await connectController(options, new AbortController().signal)).controller;
+  };
+  const secured = (identity = authority.identity(CONTROLLER_ID)) =>
+    inSession({ isSecure: true, trust: trustIn(authority.pem, identity) });
+
+  beforeAll(async () => {
+    bed = await Bed.up();
+    const folder = await bed.folder();
+    const { cert, key } = authority.identity(AGENT_ID);
+    for (const [name, text] of [
+      ["agent.pem", cert],
+      ["agent.key", key],
+      ["ca.pem", authority.pem],
+    ] as const)
+      writeFileSync(join(folder, name), text);
+    agent = await bed.agent(folder, {
+      agent: { session_cert_file: join(folder, "agent.pem"), session_key_file: join(folder, "agent.key") },
+      controller: { session: "Require", ca_file: join(folder, "ca.pem") },
+    });
+    const outside = await connect(undefined, 500);
+    const code = () =>
+      outside.read(["Device.LocalAgent.EndpointID"]).then(
+        () => 0,
+        (error: { code?: number }) => error.code,
+      );
+    await agent.unlessItDies(eventually(code, (each) => each === 7101, { what: "that a session is required" }));
+    await outside.close();
+  }, 60_000);
+  afterAll(async () => {
+    await bed?.down();
+    authority.remove();
+  }, 30_000);
+
+  test("is what a controller gets answers in that shows its certificate", async () => {
+    const inside = await connect(secured());
+    const values = await inside.read([`${SESSION}Status`, `${SESSION}SessionMode`, "Device.LocalAgent."]);
+    expect(values.get(`${SESSION}Status`)).toBe("Up");
+    await inside.close();
+  }, 30_000);
+
+  test("is not for one that shows another's, and the agent's log says why", async () => {
+    const inside = await connect(secured(authority.identity("self::other")), 2_000);
+    await expect(inside.read(["Device.LocalAgent.EndpointID"])).rejects.toThrow();
+    await inside.close();
+    await eventually(
+      () => Promise.resolve(agent.log),
+      (log) => /the session failed: TLS: .*self::other/.test(log),
+      { what: "the agent's log" },
+    );
+  }, 30_000);
+
+  test("is not with an agent that shows another's", async () => {
+    const inside = await connect(
+      inSession({ isSecure: true, trust: trustIn(stranger(), authority.identity(CONTROLLER_ID)) }),
+      5_000,
+    );
+    await expect(inside.read(["Device.LocalAgent.EndpointID"])).rejects.toThrow("not trusted");
+    await inside.close();
+  }, 30_000);
+});
+
+function stranger(): string {
+  const other = makeAuthority();
+  other.remove();
+  return other.pem;
+}
