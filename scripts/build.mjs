@@ -20,6 +20,7 @@ const TRANSPORTS = [
   { module: "src/mtp/websocket-ends.ts", file: "dist/spin-usp-websocket.cjs" },
   { module: "src/mtp/stomp.ts", file: "dist/spin-usp-stomp.cjs" },
   { module: "src/usp/bulk-data/http.ts", file: "dist/spin-usp-http.cjs" },
+  { module: "src/gateway/mdns.ts", file: "dist/spin-usp-mdns.cjs" },
 ];
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 

@@ -21,6 +21,7 @@ import { openStore, type Store } from "../lib/store.ts";
 import { vendorsIn } from "../lib/vendors.ts";
 import { NetfilterHelper } from "../netlink/helper.ts";
 import type { RestartReason } from "../objects/device-root.ts";
+import type { Tree } from "../model/tree.ts";
 import { Spin } from "../spin/spin.ts";
 import { VERSION } from "../version.ts";
 import { captureControl } from "./capture-control.ts";
@@ -123,8 +124,9 @@ export class Gateway {
       sources,
       clock: systemClock,
     });
-    const discovering = runDiscovery({ tree, file: config.agent.discovery_file, log }, below.signal);
     const reporting = bulkData.run(below.signal);
+    const advertising = this.#advertise(tree, identity.endpointId, below.signal);
+    const discovering = runDiscovery({ tree, file: config.agent.discovery_file, log }, below.signal);
     try {
       if (enforces) await within(RULES_PATIENCE_MS, home.settled(), signal);
       await agent.run(signal);
@@ -135,9 +137,17 @@ export class Gateway {
       below.abort();
       await reporting;
       await discovering;
+      await advertising;
       await helperRuns;
     }
     log.info("stopped");
+  }
+
+  async #advertise(tree: Tree, endpointId: string, signal: AbortSignal): Promise<void> {
+    const { mdns_interface: interfaces } = this.#config.agent;
+    if (interfaces.length === 0) return;
+    const { runMdns } = await import("./mdns.ts");
+    await runMdns({ tree, endpointId, interfaces, log: this.#options.log }, signal);
   }
 
   async #prepare(helper: NetfilterHelper | undefined): Promise<void> {
