@@ -18,7 +18,9 @@ export const controllerOptions = {
   websocket: text("Name of the `websocket` section by which it comes.", ""),
   websocket_url: webSocketUrl("Where the agent dials it by WebSocket: `wss://HOST:PORT/PATH`; empty: it does not."),
   allow_plaintext: bool("Permit dialling it without TLS beyond this machine.", false),
-  ca_file: file("PEM file of the authorities trusted for it where it is dialled; empty: the system's."),
+  ca_file: file(
+    "PEM file of the authorities trusted for it: in sessions, and where it is dialled; empty there: the system's.",
+  ),
   cert_file: file("PEM file of the agent's certificate for it."),
   key_file: file("PEM file of its key."),
   topic: topic("Topic for what answers no request: notifications; empty: `usp/v1/controller/ENDPOINT-ID`."),
