@@ -123,6 +123,8 @@ export class PeerSession {
   #openings: number[] = [];
   readonly #queue: Waiting[] = [];
   #queuedBytes = 0;
+  /** Given to TLS. */
+  #sendingBytes = 0;
   /** Sent in a session that we opened and the peer has not answered in: they go again in the next one. */
   #unconfirmed: Uint8Array[] = [];
   #retries = 0;
@@ -163,7 +165,12 @@ export class PeerSession {
   }
 
   get keptBytes(): number {
-    return (this.#session?.context.keptBytes ?? 0) + this.#reassembler.bytes + this.#queuedBytes;
+    return (this.#session?.context.keptBytes ?? 0) + this.#reassembler.bytes + this.#queuedBytes + this.#sendingBytes;
+  }
+
+  /** Resolves when TLS has taken what was given to it; `undefined` while that is little. */
+  get backlog(): Promise<void> | undefined {
+    return this.#sendingBytes > this.#parts.limits.queuedBytes ? this.#session?.sending : undefined;
   }
 
   /** Sends a Message. Resolves when the MTP took it, rejects when it will never leave. */
@@ -520,8 +527,11 @@ export class PeerSession {
 
   /** Encrypted one after the other, as TLS numbers its records too. */
   #sendSecured(session: Session, channel: SecureChannel, waiting: Waiting): void {
+    const { length } = waiting.message;
+    this.#sendingBytes += length;
     session.sending = session.sending.then(async () => {
       const units = this.#session === session ? await channel.send(waiting.message).catch(() => undefined) : undefined;
+      this.#sendingBytes -= length;
       if (units && this.#session === session)
         this.#emitUnits(session, units, false).then(waiting.resolve, waiting.reject);
       else this.#goOn(waiting);

@@ -65,6 +65,8 @@ export class Inlet {
     for await (const received of connection.link.received) {
       this.#take(connection, received, responseBytes);
       if (connection.mustWait) await connection.ready();
+      const { backlog } = this.#parts.sessions;
+      if (backlog) await backlog;
       if (performance.now() - turn > TURN_MS) {
         await new Promise((resolve) => setImmediate(resolve));
         turn = performance.now();

@@ -2,6 +2,7 @@
  * Sessions with controllers (`Controller.{i}.E2ESession.`): which of them must, may or may not have one, and the way
  * between a session's Records and the connection that its controller is at. Also the signatures of what goes outside.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { UspErrorCode } from "../lib/usp-error.ts";
@@ -47,6 +48,8 @@ const LIMITS: PeerLimits = { earlyBytes: 1 << 20, sentBytes: 4 << 20, payloadByt
 const ALL_BYTES = 16 << 20;
 /** What MaxRetransmitTries 0 leaves to us. */
 const USUAL_REPEATS = 10;
+/** Longest wait for answers that TLS has to take first. */
+const BACKLOG_MS = 1_000;
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 interface Settings extends PeerSettings {
@@ -70,6 +73,8 @@ export class Sessions {
   readonly #budget = new Budget(ALL_BYTES);
   readonly #settings = new Map<string, Settings>();
   readonly #entries = new Map<string, Entry>();
+  /** Whose Record was the last. */
+  #taken: Entry | undefined;
 
   constructor(parts: SessionsParts) {
     this.#parts = parts;
@@ -115,10 +120,18 @@ export class Sessions {
     const isProtected = this.#isProtected(place.connection);
     if (this.#parts.integrityRequired === true && record.macSignature.length === 0 && !isProtected) return;
     const entry = this.#entry(controller);
+    this.#taken = entry;
     entry.place = place;
     entry.deliver = deliver;
     if (entry.peer.take(record, value, isProtected) === "noSecurity")
       this.#refuse(place, controller, "SecureSessionNotSupported", "the agent has no certificate for secured payloads");
+  }
+
+  /** Resolves when more may be asked in sessions; `undefined` if that is now. */
+  get backlog(): Promise<unknown> | undefined {
+    const { backlog } = this.#taken?.peer ?? {};
+    // One that TLS never takes holds nobody else up.
+    return backlog && Promise.race([backlog, sleep(BACKLOG_MS, undefined, { ref: false })]);
   }
 
   /** Why a Record outside of sessions is not to be read (R-E2E.30); `undefined` if it is. */

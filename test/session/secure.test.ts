@@ -173,6 +173,19 @@ describe("a certificate that is not the peer's", () => {
   });
 });
 
+test("what TLS has not taken yet can be waited for", async () => {
+  const { agent, controller } = secured();
+  void controller.send("a");
+  await exchange(agent, controller);
+  for (let i = 0; i < 30; i++) void agent.send("x".repeat(100_000));
+  expect(agent.peer.keptBytes).toBeGreaterThan(2_900_000);
+  expect(agent.peer.backlog).toBeDefined();
+  await agent.peer.backlog;
+  expect(agent.peer.backlog).toBeUndefined();
+  await exchange(agent, controller);
+  expect(controller.got).toHaveLength(30);
+});
+
 test("the keys are not negotiated anew (R-E2E.42, TP-469 3.6)", async () => {
   const toServer: Buffer[] = [];
   const toClient: Uint8Array[] = [];

@@ -359,6 +359,15 @@ describe("secured payloads", () => {
     expect(peer.records.at(-1)?.macSignature).toHaveLength(32);
   });
 
+  it("each of a flood of requests is answered, with answers of 10 kB", async () => {
+    await start({ trust });
+    const peer = secure();
+    await peer.ask(SIZE);
+    const echo = operation("Device.House.Echo()", { Text: "x".repeat(10_000) });
+    const answers = await Promise.all(Array.from({ length: 1_000 }, () => peer.ask(echo)));
+    expect(answers.every(({ kind }) => kind === "response")).toBe(true);
+  });
+
   it("a ClientHello with a signature that does not hold gets nothing (TP-469 3.3)", async () => {
     await start({ trust });
     const hello = Buffer.from("160301000501000001031603010005010000010316030100050100000103", "hex");
