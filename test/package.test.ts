@@ -25,7 +25,9 @@ describe("the package", () => {
       expect.arrayContaining([
         "bin/spin-usp",
         ...(existsSync(join(root, "dist/spin-usp.cjs"))
-          ? ["", "-ctl", "-replay", "-doctor", "-websocket", "-stomp"].map((part) => `dist/spin-usp${part}.cjs`).concat("dist/vendors.bin")
+          ? ["", "-ctl", "-replay", "-doctor", "-websocket", "-stomp"]
+              .map((part) => `dist/spin-usp${part}.cjs`)
+              .concat("dist/vendors.bin")
           : []),
         ...helper,
         "src/enforce/spin.nft",

@@ -58,6 +58,7 @@ export class AskedNames {
       case "flows":
       case "dumped":
       case "lease":
+      case "who-has":
       case "network":
       case "loss":
         break;

@@ -149,7 +149,7 @@ const TYPES: { readonly [base: string]: ValueType } = {
 function supported(paths: readonly string[]): ResponseType {
   const reqObjResults = paths.map((reqObjPath) => {
     const object = spinObjects.find(({ path }) => path === reqObjPath);
-    const params = Object.entries(object?.params ?? {}) as [string, { type: { base: string } }][];
+    const params = Object.entries<{ type: { base: string } }>(object?.params ?? {});
     const supportedParams = params.map(([paramName, { type }]) => ({
       paramName,
       access: 0 as const,
