@@ -63,6 +63,8 @@ export type Verdict = "taken" | "ignored" | "noSecurity";
 
 /** From ClientHello to Finished, over a slow broker. */
 const HANDSHAKE_MS = 30_000;
+/** TLS encrypts as fast as it is asked, or never again. */
+const STUCK_MS = 30_000;
 /** Between two segments of one payload. */
 const SEGMENT_MS = 60_000;
 /**
@@ -125,6 +127,8 @@ export class PeerSession {
   #queuedBytes = 0;
   /** Given to TLS. */
   #sendingBytes = 0;
+  /** Since when it has taken nothing of that. */
+  #sendingAt = 0;
   /** Sent in a session that we opened and the peer has not answered in: they go again in the next one. */
   #unconfirmed: Uint8Array[] = [];
   #retries = 0;
@@ -245,6 +249,7 @@ export class PeerSession {
     if (session) due.push(this.#activeAt + this.#parts.settings().expiryMs);
     if (session?.channel && !session.isUp) due.push(session.openedAt + HANDSHAKE_MS);
     if (this.#reassembler.isOpen) due.push(this.#segmentAt + SEGMENT_MS);
+    if (this.#sendingBytes > 0) due.push(this.#sendingAt + STUCK_MS);
     return Math.min(...due);
   }
 
@@ -255,6 +260,7 @@ export class PeerSession {
     const session = this.#session;
     if (session?.channel && !session.isUp && session.openedAt + HANDSHAKE_MS <= now)
       this.#fail("the TLS handshake takes too long");
+    else if (this.#sendingBytes > 0 && this.#sendingAt + STUCK_MS <= now) this.#fail("TLS takes nothing more");
     else if (this.#reassembler.isOpen && this.#segmentAt + SEGMENT_MS <= now)
       this.#fail("the rest of a payload is missing");
     else if (this.#gap && this.#gap.dueAt <= now) this.#request(this.#gap);
@@ -527,11 +533,15 @@ export class PeerSession {
 
   /** Encrypted one after the other, as TLS numbers its records too. */
   #sendSecured(session: Session, channel: SecureChannel, waiting: Waiting): void {
+    const { clock } = this.#parts;
     const { length } = waiting.message;
+    if (this.#sendingBytes === 0) this.#sendingAt = clock.monotonic();
     this.#sendingBytes += length;
+    this.#parts.changed();
     session.sending = session.sending.then(async () => {
       const units = this.#session === session ? await channel.send(waiting.message).catch(() => undefined) : undefined;
       this.#sendingBytes -= length;
+      this.#sendingAt = clock.monotonic();
       if (units && this.#session === session)
         this.#emitUnits(session, units, false).then(waiting.resolve, waiting.reject);
       else this.#goOn(waiting);
