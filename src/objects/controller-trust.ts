@@ -51,7 +51,10 @@ const READING: readonly ShippedPermission[] = [
 ];
 const OPERATING: readonly ShippedPermission[] = [
   ...READING,
-  { targets: [ROOT, "Device.LocalAgent.Subscription.", "Device.BulkData.Profile."], rights: ALL },
+  {
+    targets: [ROOT, "Device.LocalAgent.Subscription.", "Device.LocalAgent.Threshold.", "Device.BulkData.Profile."],
+    rights: ALL,
+  },
   { targets: ["Device.LocalAgent.Request."], rights: ["r--n", "r--n", "r--n", "r-xn"] },
   { targets: [`${ROOT}PrivacyCeiling`], rights: ["r--n", "----", "----", "----"] },
 ];

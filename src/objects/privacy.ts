@@ -104,9 +104,10 @@ const creatorOf = (node: InstanceNode) => text(node, "Creator") ?? "";
 const originOf = (node: InstanceNode) => (node.object.path.startsWith(ROOT) ? text(node, "Origin") : undefined);
 const recipientOf = (node: InstanceNode) => text(node, "Recipient");
 
-/** Whose profile of reports the node is, or lies in; `undefined` elsewhere. */
+/** Whose profile of reports or threshold the node is, or lies in; `undefined` elsewhere. */
 function reporterOf(node: InstanceNode): string | undefined {
   for (let at: InstanceNode | undefined = node; at; at = at.parent)
-    if (at.object.path === "Device.BulkData.Profile.{i}.") return text(at, "Controller");
+    if (/^Device\.(?:BulkData\.Profile|LocalAgent\.Threshold)\.\{i\}\.$/.test(at.object.path))
+      return text(at, "Controller");
   return undefined;
 }

@@ -186,6 +186,24 @@ describe("a subscription", () => {
   });
 });
 
+describe("a threshold", () => {
+  const TABLE = "Device.LocalAgent.Threshold.";
+
+  test("is its controller's to change and to delete, and the admin's", async () => {
+    const operator = gateway.as("Operator");
+    expect((await tryAdd(operator, TABLE, { ThresholdValue: "5" })).code).toBe(0);
+    const other = gateway.peer("self::operator2");
+    expect((await trySet(other, `${TABLE}1.`, { ThresholdValue: "6" })).code).toBe(7006);
+    expect((await tryDelete(other, `${TABLE}1.`)).code).toBe(7006);
+    expect((await trySet(operator, `${TABLE}1.`, { ThresholdValue: "6" })).code).toBe(0);
+    expect((await tryDelete(gateway.as("Admin"), `${TABLE}1.`)).code).toBe(0);
+  });
+
+  test("is not the monitor's to make", async () => {
+    expect((await tryAdd(gateway.as("Monitor"), TABLE)).code).toBe(7006);
+  });
+});
+
 describe("an operation under way", () => {
   const wait = async () => {
     const admin = gateway.as("Admin");
