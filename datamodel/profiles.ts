@@ -8,6 +8,7 @@ export const PROFILES: readonly { readonly name: string; readonly but?: string }
   { name: "Subscriptions:1" },
   { name: "ControllerTrust:1" },
   { name: "ControllerTrust:2" },
+  { name: "Challenge:1" },
   { name: "Reboot:1", but: "`Device.Reboot()` only where the configuration says how the gateway restarts" },
   { name: "DeviceInfo:1" },
   { name: "MemoryStatus:1" },
