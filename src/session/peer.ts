@@ -3,63 +3,17 @@
  * fails, expires or runs out of numbers, and hands Messages through whatever session there is. Clock, chance and the way
  * out come from outside; who owns it calls `tick` at `nextDue`.
  */
-import { createHash } from "node:crypto";
-import type { Envelope, UspRecord } from "../../proto/codec.ts";
+import type { UspRecord } from "../../proto/codec.ts";
 import type { Record_PayloadSecurity, SessionContextRecord } from "../../proto/generated/usp-record.ts";
-import type { Clock } from "../lib/clock.ts";
-import type { Budget } from "./budget.ts";
-import { SessionContext, type ContextLimits } from "./context.ts";
-import type { Trust } from "./identity.ts";
-import { MAC_BYTES, macHolds, macOf, signatureFault, type Signer } from "./integrity.ts";
-import { SecureChannel, type TlsVersions } from "./secure.ts";
+import { SessionContext } from "./context.ts";
+import { MessageQueue, type Waiting } from "./message-queue.ts";
+import { digestOf, PastSessions } from "./past.ts";
+import type { PeerParts, PeerStatus, Verdict } from "./peer-parts.ts";
+import { holds, integrityFault, isMac, roomIn, sealed, type Sealed } from "./seal.ts";
+import { SecureChannel } from "./secure.ts";
 import { EMPTY_CARGO, MIN_ROOM, Reassembler, segment, type Cargo } from "./segmentation.ts";
 
-export interface PeerSettings {
-  /** Greatest Record of a session; Infinity: no bound. */
-  readonly maxRecordBytes: number;
-  /** How often one Record is sent again. */
-  readonly maxRepeats: number;
-  /** Without activity; Infinity: never. */
-  readonly expiryMs: number;
-  /** Whether sessions that we open secure their payloads. */
-  readonly isSecure: boolean;
-  /** Milliseconds before the n-th attempt; `random` is in [0, 1). */
-  readonly retryMs: (attempt: number, random: number) => number;
-}
-
-export interface PeerLimits extends ContextLimits {
-  /** Of one payload that comes. */
-  readonly payloadBytes: number;
-  /** Of Messages that wait for a session. */
-  readonly queuedBytes: number;
-}
-
-export interface PeerParts {
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly settings: () => PeerSettings;
-  readonly limits: PeerLimits;
-  readonly budget: Budget;
-  readonly envelope: () => Envelope;
-  /** Where both open a session at one moment, one gives way: the agent. */
-  readonly givesWay: boolean;
-  readonly trust?: Trust;
-  readonly signer?: Signer;
-  /** Of payload security; default: 1.2 or newer. */
-  readonly tls?: TlsVersions;
-  /** Sends a Record; resolves when the MTP took it. */
-  readonly emit: (record: UspRecord) => Promise<void>;
-  readonly deliver: (message: Uint8Array) => void;
-  /** Status, count or due time may be others. */
-  readonly changed: () => void;
-  /** For an operator. */
-  readonly note: (text: string) => void;
-}
-
-export type PeerStatus = "Up" | "Negotiating" | "Down";
-
-/** What became of a Record, where that needs something from above. */
-export type Verdict = "taken" | "ignored" | "noSecurity";
+export type { PeerLimits, PeerParts, PeerSettings, PeerStatus, Verdict } from "./peer-parts.ts";
 
 /** From ClientHello to Finished, over a slow broker. */
 const HANDSHAKE_MS = 30_000;
@@ -76,29 +30,12 @@ const FIRST_REQUEST = 2;
 const REQUESTS = 4;
 /** How long the one who does not give way ignores a session opened against its own. */
 const GLARE_MS = 3_000;
-/** Sessions that were: what is left of them on the way is known, for a while. */
-const RETIRED = 8;
-const RETIRED_MS = 300_000;
-/** Messages kept for that case. */
+/** Messages kept for the case that it was so. */
 const UNCONFIRMED = 16;
 /** How long Records of an older session may be on the way before they mean something, and how often they do. */
 const RECALL_MS = 1_000;
-/** Sessions that a peer opens in such a time; a handshake costs milliseconds of one core. */
-const OPENINGS = 10;
-const OPENINGS_MS = 10_000;
-/** MAC, and what the numbers and tags of a session Record take at most. */
-const FIELDS_BYTES = 160;
-
-interface Waiting {
-  readonly message: Uint8Array;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-}
-
-interface Session {
+interface Session extends Sealed {
   readonly context: SessionContext;
-  readonly channel: SecureChannel | undefined;
-  readonly security: Record_PayloadSecurity;
   readonly isOurs: boolean;
   readonly openedAt: number;
   /** Of the peer's first Record. */
@@ -109,22 +46,12 @@ interface Session {
   recalledAt: number;
 }
 
-interface Retired {
-  readonly id: bigint;
-  readonly digest: string;
-  readonly isOurs: boolean;
-  readonly expected: bigint;
-  readonly at: number;
-}
-
 export class PeerSession {
   readonly #parts: PeerParts;
   readonly #reassembler: Reassembler;
   #session: Session | undefined;
-  #retired: Retired[] = [];
-  #openings: number[] = [];
-  readonly #queue: Waiting[] = [];
-  #queuedBytes = 0;
+  readonly #past = new PastSessions();
+  readonly #queue: MessageQueue;
   /** Given to TLS. */
   #sendingBytes = 0;
   /** Since when it has taken nothing of that. */
@@ -143,6 +70,7 @@ export class PeerSession {
 
   constructor(parts: PeerParts) {
     this.#parts = parts;
+    this.#queue = new MessageQueue(parts.limits.queuedBytes);
     this.#reassembler = new Reassembler(parts.limits.payloadBytes, parts.budget);
   }
 
@@ -169,7 +97,7 @@ export class PeerSession {
   }
 
   get keptBytes(): number {
-    return (this.#session?.context.keptBytes ?? 0) + this.#reassembler.bytes + this.#queuedBytes + this.#sendingBytes;
+    return (this.#session?.context.keptBytes ?? 0) + this.#reassembler.bytes + this.#queue.bytes + this.#sendingBytes;
   }
 
   /** Resolves when TLS has taken what was given to it; `undefined` while that is little. */
@@ -181,7 +109,7 @@ export class PeerSession {
   send(message: Uint8Array): Promise<void> {
     this.#expire();
     if (this.#session?.context.isExhausted) this.#end();
-    const sent = new Promise<void>((resolve, reject) => this.#enqueue({ message, resolve, reject }));
+    const sent = new Promise<void>((resolve, reject) => this.#queue.push({ message, resolve, reject }));
     if (this.#session) this.#drain();
     else if (this.#retryAt === undefined) this.#open();
     return sent;
@@ -197,7 +125,8 @@ export class PeerSession {
   take(record: UspRecord, value: SessionContextRecord, isProtected: boolean): Verdict {
     this.#expire();
     const now = this.#parts.clock.monotonic();
-    const fault = this.#integrityFault(record, value, isProtected);
+    const own = value.sessionId === this.#session?.context.id ? this.#session : undefined;
+    const fault = integrityFault(record, own, { trust: this.#parts.trust, isProtected });
     if (fault !== undefined) {
       // R-E2E.23
       if (this.#session) this.#fail(fault);
@@ -208,12 +137,12 @@ export class PeerSession {
       return "ignored";
     }
     if (value.sessionId !== this.#session?.context.id) {
-      if (this.#isStale(value)) return "ignored";
+      if (this.#isStale(value, now)) return "ignored";
       const mine = this.#session;
       const isGlare = mine?.isOurs === true && !mine.isUp && now - mine.openedAt < GLARE_MS;
       if (isGlare && !this.#parts.givesWay) return "ignored";
       if (record.payloadSecurity !== 0 && !this.#parts.trust?.identity) return "noSecurity";
-      if (!this.#mayOpen(now)) return "ignored";
+      if (!this.#past.mayOpen(now)) return "ignored";
       this.#adopt(value.sessionId, record.payloadSecurity, now);
     }
     this.#process(this.#session as Session, record, value);
@@ -228,12 +157,12 @@ export class PeerSession {
   /** R-MTP.7: the peer, or we, left; nothing of the session is kept, not even that there was one. */
   drop(reason: string): void {
     this.#end();
-    this.#retired = [];
+    this.#past.clear();
     this.#unconfirmed = [];
     this.#retryAt = undefined;
     this.#retries = 0;
     this.#isInUse = false;
-    this.#rejectQueue(reason);
+    this.#queue.reject(reason);
     this.#parts.changed();
   }
 
@@ -275,17 +204,18 @@ export class PeerSession {
   // Sessions: begin and end
 
   #open(): void {
+    const { clock, random } = this.#parts;
     this.#retryAt = undefined;
     const isSecure = this.#security === undefined ? this.#parts.settings().isSecure : this.#security !== 0;
     if (isSecure && !this.#parts.trust?.identity) {
-      this.#rejectQueue("payload security is asked for, and there is no certificate of our own");
+      this.#queue.reject("payload security is asked for, and there is no certificate of our own");
       this.#parts.note("no session: payload security is asked for, and there is no certificate of our own");
       return;
     }
-    const session = this.#begin(this.#newId(), isSecure ? 1 : 0, true, this.#parts.clock.monotonic());
+    const session = this.#begin(this.#past.newId(random()), isSecure ? 1 : 0, true, clock.monotonic());
     this.#requeueUnconfirmed();
     if (session.channel) return this.#parts.changed();
-    if (this.#queue.length === 0) this.#emitCargo(session, EMPTY_CARGO).catch(ignore);
+    if (this.#queue.isEmpty) this.#emitCargo(session, EMPTY_CARGO).catch(ignore);
     this.#drain();
     this.#parts.changed();
   }
@@ -350,8 +280,7 @@ export class PeerSession {
     if (!session) return;
     const { digest, isOurs } = session;
     const { id, expected } = session.context;
-    const at = this.#parts.clock.monotonic();
-    this.#retired = [...this.#retired, { id, digest, isOurs, expected, at }].slice(-RETIRED);
+    this.#past.add({ id, digest, isOurs, expected, at: this.#parts.clock.monotonic() });
     this.#session = undefined;
     this.#gap = undefined;
     this.#reassembler.clear();
@@ -383,7 +312,7 @@ export class PeerSession {
   #giveUp(): void {
     this.#retries = 0;
     this.#unconfirmed = [];
-    this.#rejectQueue("no session could be established");
+    this.#queue.reject("no session could be established");
     this.#parts.changed();
   }
 
@@ -395,15 +324,11 @@ export class PeerSession {
   }
 
   /** Left on the way from a session that was. Its sender may not know of ours yet. */
-  #isStale({ sessionId, sequenceId, payload }: SessionContextRecord): boolean {
-    const now = this.#parts.clock.monotonic();
-    this.#retired = this.#retired.filter(({ at }) => now - at < RETIRED_MS);
-    const retired = this.#retired.find(({ id }) => id === sessionId);
-    if (!retired) return false;
-    if (sequenceId === 1n && !retired.isOurs && digestOf(payload) !== retired.digest) return false;
+  #isStale(value: SessionContextRecord, now: number): boolean {
+    const past = this.#past.of(value, now);
     // What was had before is an echo; what was not says that the peer goes on there.
-    if (sequenceId >= retired.expected) this.#recall(now);
-    return true;
+    if (past && value.sequenceId >= past.expected) this.#recall(now);
+    return past !== undefined;
   }
 
   /** R-E2E.7, R-E2E.24: the peer goes on in a session that expired, failed or was left. */
@@ -418,19 +343,6 @@ export class PeerSession {
     if (!session.isOurs || session.isUp) return this.#fail("the peer goes on in an older one");
     const [opening] = session.context.unacknowledged();
     if (opening) this.#emit(session, opening, session.channel !== undefined).catch(ignore);
-  }
-
-  #mayOpen(now: number): boolean {
-    this.#openings = this.#openings.filter((at) => now - at < OPENINGS_MS);
-    if (this.#openings.length >= OPENINGS) return false;
-    this.#openings.push(now);
-    return true;
-  }
-
-  /** Greater than 1, and none that was used lately (R-E2E.3). Below 2^53: some peers keep numbers as doubles. */
-  #newId(): bigint {
-    const id = 2n + BigInt(Math.floor(this.#parts.random() * (2 ** 53 - 4)));
-    return this.#retired.some((retired) => retired.id === id) ? id + 1n : id;
   }
 
   // What comes
@@ -453,7 +365,7 @@ export class PeerSession {
       if (reason !== undefined) return this.#fail(reason);
     }
     if (fault !== undefined) return this.#fail(fault);
-    if (isUnchecked && !this.#macHolds(session, record)) return this.#fail("the MAC does not hold");
+    if (isUnchecked && !holds(record, session)) return this.#fail("the MAC does not hold");
     this.#watchGap(session, session.context.expected > expected);
     if (session.context.owesAcknowledgement) this.#emitCargo(session, EMPTY_CARGO).catch(ignore);
     this.#drain();
@@ -491,38 +403,13 @@ export class PeerSession {
     return clock.monotonic() + settings().retryMs(FIRST_REQUEST + requests, random());
   }
 
-  #integrityFault(record: UspRecord, value: SessionContextRecord, isProtected: boolean): string | undefined {
-    const session = value.sessionId === this.#session?.context.id ? this.#session : undefined;
-    if (record.macSignature.length === 0)
-      return session?.channel?.keys && !isProtected && session.isUp ? "it has no mac_signature" : undefined;
-    if (isMac(record)) {
-      // Before the handshake ends nothing can tell; the Record that ends it is checked after it was read.
-      if (session?.channel && !session.channel.keys) return undefined;
-      if (session && this.#macHolds(session, record)) return undefined;
-    }
-    return signatureFault(record, this.#parts.trust ?? NO_TRUST, session?.channel?.peerCertificate);
-  }
-
-  #macHolds({ channel }: Session, record: UspRecord): boolean {
-    return channel?.keys === undefined || macHolds(record, channel.keys.theirs);
-  }
-
   // What leaves
-
-  #enqueue(waiting: Waiting): void {
-    const { limits } = this.#parts;
-    if (this.#queuedBytes + waiting.message.length > limits.queuedBytes && this.#queue.length > 0)
-      return waiting.reject(new Error("too much waits for a session"));
-    this.#queuedBytes += waiting.message.length;
-    this.#queue.push(waiting);
-  }
 
   #drain(): void {
     const session = this.#session;
     if (!session || (session.channel && !session.isUp)) return;
     for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
       const { message, resolve, reject } = next;
-      this.#queuedBytes -= message.length;
       if (session.channel) this.#sendSecured(session, session.channel, next);
       else {
         if (!session.isUp && session.isOurs) this.#unconfirmed = [...this.#unconfirmed, message].slice(-UNCONFIRMED);
@@ -551,15 +438,13 @@ export class PeerSession {
   /** Its session ended before it left: it goes in the next one, if there is to be one. */
   #goOn(waiting: Waiting): void {
     if (!this.#session && this.#retryAt === undefined) return waiting.reject(new Error("the session ended"));
-    this.#enqueue(waiting);
+    this.#queue.push(waiting);
     this.#drain();
   }
 
   async #emitUnits(session: Session, units: readonly Uint8Array[], isHandshake: boolean): Promise<void> {
     const { settings, signer, envelope } = this.#parts;
-    const { version, toId, fromId } = envelope();
-    const ids = 3 * (version.length + toId.length + fromId.length);
-    const room = settings().maxRecordBytes - FIELDS_BYTES - ids - (signer?.overhead ?? 0);
+    const room = roomIn(settings().maxRecordBytes, envelope(), signer);
     if (room < MIN_ROOM) throw new Error(`a Record of ${settings().maxRecordBytes} bytes has no room for a payload`);
     const cargos = segment(units, room);
     await Promise.all(cargos.map((cargo) => this.#emitCargo(session, cargo, 0n, isHandshake)));
@@ -572,41 +457,13 @@ export class PeerSession {
   #emit(session: Session, value: SessionContextRecord, isHandshake: boolean): Promise<void> {
     const { envelope, signer, emit, clock } = this.#parts;
     this.#activeAt = clock.monotonic();
-    const record: UspRecord = {
-      ...envelope(),
-      payloadSecurity: session.security,
-      macSignature: NO_BYTES,
-      senderCert: NO_BYTES,
-      recordType: { $case: "sessionContext", value },
-    };
-    const keys = session.channel?.keys;
-    if (keys && !isHandshake) return emit({ ...record, macSignature: macOf(record, keys.mine) });
-    return emit(signer ? signer.sign(record) : record);
+    return emit(sealed(session, envelope(), value, { signer, isHandshake }));
   }
 
   #requeueUnconfirmed(): void {
-    const again = this.#unconfirmed;
+    this.#queue.again(this.#unconfirmed);
     this.#unconfirmed = [];
-    this.#queue.unshift(...again.map((message) => ({ message, resolve: ignore, reject: ignore })));
-    for (const { length } of again) this.#queuedBytes += length;
-  }
-
-  #rejectQueue(reason: string): void {
-    this.#queuedBytes = 0;
-    for (const { reject } of this.#queue.splice(0)) reject(new Error(reason));
   }
 }
 
-const NO_BYTES = new Uint8Array(0);
-const NO_TRUST: Pick<Trust, "check"> = { check: () => "no certificates are trusted here" };
 const ignore = () => undefined;
-
-function isMac({ macSignature, payloadSecurity }: UspRecord): boolean {
-  return payloadSecurity !== 0 && macSignature.length === MAC_BYTES;
-}
-
-function digestOf(payload: readonly Uint8Array[]): string {
-  const hash = createHash("sha256");
-  for (const each of payload) hash.update(each);
-  return hash.digest("base64");
-}
