@@ -509,7 +509,7 @@ function staticElements(network: HomeNetwork, residentPorts: readonly number[]):
   const elements = [element("version", [RULESET_VERSION])];
   for (const name of network.lanInterfaces) elements.push(element("lan", [name.slice(0, 15)]));
   for (const port of residentPorts) elements.push(element("resident", [port]));
-  for (const { address, port } of network.management) {
+  for (const { address, port } of [...network.management, ...(network.connections ?? [])]) {
     const words = parseAddress(address);
     if (!words) continue;
     const family = address.includes(":") && !printAddress(words).includes(".") ? 6 : 4;

@@ -19,11 +19,13 @@ import { systemClock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { openStore, type Store } from "../lib/store.ts";
 import { vendorsIn } from "../lib/vendors.ts";
+import { observeDials } from "../mtp/socket.ts";
 import { NetfilterHelper } from "../netlink/helper.ts";
 import type { RestartReason } from "../objects/device-root.ts";
 import type { Tree } from "../model/tree.ts";
 import { Spin } from "../spin/spin.ts";
 import { VERSION } from "../version.ts";
+import { Connections } from "./connections.ts";
 import { captureControl } from "./capture-control.ts";
 import { runDiscovery } from "./discovery.ts";
 import { makeEnforcer } from "./enforcer.ts";
@@ -96,6 +98,7 @@ export class Gateway {
       enforcer,
       vendorOf: vendorsIn(findPart("vendors.bin"), log),
     });
+    observeDials(new Connections((endpoints) => home.setConnections(endpoints)));
     const capture = control((running) => home.setEnabled(running));
     const { agent, bulkData, tree, mtpStates, mqttStates, stompStates } = northbound({
       home,
@@ -132,6 +135,7 @@ export class Gateway {
       await agent.run(signal);
     } finally {
       status.stop();
+      observeDials(undefined);
       homeControl.abort();
       await homeRuns;
       below.abort();
@@ -198,7 +202,7 @@ function helperOf({ capture }: Config, log: Log): NetfilterHelper | undefined {
   });
 }
 
-/** What no rule may cut: what the configuration names, and brokers and dialled controllers where their names resolve in time. */
+/** What no rule may cut, besides whom the agent dials later: what the configuration names, and brokers and dialled controllers where their names resolve in time. */
 async function management(
   { mqtt, stomp, controllers, enforce }: Config,
   log: Log,

@@ -1,5 +1,5 @@
 /** A TCP or TLS connection, established, or an error that says in words why not. */
-import { connect as connectTcp, type Socket } from "node:net";
+import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import { MtpError, type MtpErrorKind } from "./error.ts";
 import { clientContext, judgeServer, tlsReason, type TlsOptions } from "./tls.ts";
@@ -12,6 +12,19 @@ export interface Endpoint {
   readonly tls: TlsOptions | undefined;
 }
 
+/** Who is told whom this process dials: where each name leads, before anything is sent there. */
+export interface DialObserver {
+  /** @returns to be called when the connection is over, or did not come about */
+  dialled(addresses: readonly string[], port: number): () => void;
+}
+
+let observer: DialObserver | undefined;
+
+/** One for the process: whatever the MTP, its connections are of the same concern. `undefined`: none from now on. */
+export function observeDials(next: DialObserver | undefined): void {
+  observer = next;
+}
+
 /**
  * Connects within the life of `signal`.
  * @throws MtpError dns, unreachable, tls, or the signal's reason.
@@ -20,6 +33,7 @@ export function openSocket(endpoint: Endpoint, signal: AbortSignal): Promise<Soc
   const { host, port, tls } = endpoint;
   return new Promise((resolve, reject) => {
     const socket = tls === undefined ? connectTcp({ host, port }) : connectTls(clientContext(host, port, tls));
+    if (observer) tell(observer, socket, endpoint);
     const settle = () => {
       signal.removeEventListener("abort", onAbort);
       socket.removeListener("error", onError);
@@ -50,6 +64,17 @@ export function openSocket(endpoint: Endpoint, signal: AbortSignal): Promise<Soc
     socket.on("error", onError);
     signal.addEventListener("abort", onAbort, { once: true });
     if (signal.aborted) onAbort();
+  });
+}
+
+function tell(watching: DialObserver, socket: Socket, { host, port }: Endpoint): void {
+  const over: (() => void)[] = [];
+  const dialled = (address: string) => over.push(watching.dialled([address], port));
+  if (isIP(host) !== 0) dialled(host);
+  // One address after the other, each before it is tried.
+  else socket.on("lookup", (error: Error | null, address: string) => error ?? dialled(address));
+  socket.once("close", () => {
+    for (const end of over) end();
   });
 }
 

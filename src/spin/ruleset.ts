@@ -29,13 +29,23 @@ export interface Policy {
   readonly rules: readonly PolicyRule[];
 }
 
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
 /** What the enforcer must know of the home, besides rules. */
 export interface HomeNetwork {
   readonly lanInterfaces: readonly string[];
   readonly lanPrefixes: readonly Prefix[];
   readonly gatewayAddresses: readonly string[];
   /** What no rule may cut: the agent's own connections to its brokers and controllers. */
-  readonly management: readonly { readonly address: string; readonly port: number }[];
+  readonly management: readonly Endpoint[];
+  /**
+   * Those that the agent has now, to whom its rows lead it: their packets pass as well, and that is all. A rule on a name
+   * covers such an address for devices, so that nobody lifts a rule by leading the agent there.
+   */
+  readonly connections?: readonly Endpoint[];
 }
 
 /** A device holds an address. One address has one owner. */

@@ -31,7 +31,7 @@ import { Reconciler } from "./reconciler.ts";
 import { RuleBook } from "./rules.ts";
 import type { RuleHits } from "./rules.ts";
 import { RulesInForce } from "./rules-in-force.ts";
-import type { DeviceAddress, Enforcer, Hits, HomeNetwork } from "./ruleset.ts";
+import type { DeviceAddress, Endpoint, Enforcer, Hits, HomeNetwork } from "./ruleset.ts";
 import { Sources } from "./sources.ts";
 import { loadState, saveState, STATE_DOCUMENT } from "./state.ts";
 import type { StateParts } from "./state.ts";
@@ -96,6 +96,7 @@ export class Spin implements Home {
   readonly #names: Names;
   readonly #destinations: Destinations;
   readonly #ended: EndedFlows;
+  #connections: readonly Endpoint[] = [];
   readonly #baselines = new Baselines();
   readonly #flows: FlowTable;
   readonly #neighbourhood: Neighbourhood;
@@ -398,11 +399,32 @@ export class Spin implements Home {
     this.#neighbourhood.networkSeen(network);
     this.#flows.bindWaiting();
     if (before && sameNetwork(before, network)) return;
+    this.#tellNetwork(network);
+  }
+
+  #tellNetwork({ lanInterfaces, lanPrefixes, gatewayAddresses }: Extract<Observation, { kind: "network" }>): void {
+    const connections = this.#outside(this.#connections);
     this.#reconciler?.networkChanged({
-      lanInterfaces: network.lanInterfaces,
-      lanPrefixes: network.lanPrefixes.map(parsePrefix).filter((prefix) => prefix !== undefined),
-      gatewayAddresses: network.gatewayAddresses,
+      lanInterfaces,
+      lanPrefixes: lanPrefixes.map(parsePrefix).filter((prefix) => prefix !== undefined),
+      gatewayAddresses,
       management: this.#options.management ?? [],
+      connections,
+    });
+  }
+
+  /** The agent's own connections, as they are now. What lies in the home stays under the home's rules. */
+  setConnections(connections: readonly Endpoint[]): void {
+    const [before, now] = [this.#connections, connections].map((all) => JSON.stringify(this.#outside(all)));
+    this.#connections = connections;
+    if (this.#network && before !== now) this.#tellNetwork(this.#network);
+  }
+
+  #outside(connections: readonly Endpoint[]): Endpoint[] {
+    return connections.filter(({ address }) => {
+      const words = parseAddress(address);
+      const isHere = /^(127\.|::1$)/.test(address);
+      return words !== undefined && !isHere && !this.#home.isLan(words, 0) && !this.#home.isGateway(words, 0);
     });
   }
 

@@ -157,6 +157,30 @@ describeUnless(homeMissing() ?? helperMissing() ?? missing("socat", "nc"), "the 
         other.kill("SIGKILL");
       });
 
+      it("never cut a connection that the agent has now, where it leads through the home, and lift nothing else", async () => {
+        // Another box in the home leads there: every packet from there bears its hardware address.
+        const [first] = bed.devices;
+        const far = "203.0.113.9";
+        await bed.home.exec(first.namespace, "ip", ["addr", "add", `${far}/32`, "dev", "lo"]);
+        await bed.home.exec(bed.home.gateway, "ip", ["route", "add", `${far}/32`, "via", first.ipv4]);
+        const servers = ["8883", "8884"].map((port) =>
+          bed.home.spawn(first.namespace, "socat", [`TCP4-LISTEN:${port},fork,reuseaddr`, "PIPE"]),
+        );
+        const connects = async (port: string) =>
+          (await bed.home.exec(bed.home.gateway, "nc", ["-z", "-w", "1", far, port], { mayFail: true })).code === 0;
+        for (let i = 0; i < 50 && !((await connects("8883")) && (await connects("8884"))); i++) await bed.wait(20);
+        await bed.enforcer.start(NETWORK);
+        await bed.enforcer.apply({ rules: [ruleOf({ macs: [first.mac], to: "*" })] });
+        expect([await connects("8883"), await connects("8884")]).toEqual([false, false]);
+        await bed.enforcer.start({ ...NETWORK, connections: [{ address: far, port: 8883 }] });
+        expect([await connects("8883"), await connects("8884")]).toEqual([true, false]);
+        await bed.enforcer.start(NETWORK);
+        expect(await connects("8883")).toBe(false);
+        for (const server of servers) server.kill("SIGKILL");
+        await bed.home.exec(bed.home.gateway, "ip", ["route", "del", `${far}/32`]);
+        await bed.home.exec(first.namespace, "ip", ["addr", "del", `${far}/32`, "dev", "lo"]);
+      });
+
       it("end established flows of a device in conntrack, and leave others' alone", async () => {
         const [first, second] = bed.devices;
         await first.udp(WEB);

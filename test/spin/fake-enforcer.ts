@@ -15,6 +15,8 @@ export class WritingEnforcer implements Enforcer {
     decodeErrors: 0,
     lastError: "",
   };
+  /** Of the last start. */
+  network: HomeNetwork | undefined;
   answer: Hits = { rules: new Map(), devices: new Map() };
   refused = new Map<number, string>();
   /** The next so many calls of `apply` fail. */
@@ -40,6 +42,7 @@ export class WritingEnforcer implements Enforcer {
     return release;
   }
   start(network: HomeNetwork): Promise<void> {
+    this.network = network;
     this.calls.push(`start ${network.lanPrefixes.map(printPrefix).join(" ")}`);
     return Promise.resolve();
   }

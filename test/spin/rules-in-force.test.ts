@@ -43,6 +43,19 @@ describe("the enforcer", () => {
     ]);
   });
 
+  it("is told the agent's own connections as they come and go, but none into the home", async () => {
+    const { enforcer, test } = await started();
+    const outside = { address: "198.51.100.7", port: 8883 };
+    const inside = ["192.0.2.10", "192.0.2.77", "192.0.2.1", "2001:db8:1::5", "no address"];
+    test.spin.setConnections([outside, ...inside.map((address) => ({ address, port: 443 }))]);
+    await test.spin.settled();
+    expect(enforcer.network?.connections).toEqual([outside]);
+    expect(enforcer.network?.management).toEqual([{ address: "198.51.100.200", port: 8883 }]);
+    test.spin.setConnections([]);
+    await test.spin.settled();
+    expect(enforcer.network?.connections).toEqual([]);
+  });
+
   it("gets no policy while rules of an earlier life can't be read, and nobody waits for it", async () => {
     const enforcer = new WritingEnforcer();
     const test = new TestHome({ enforcer });
