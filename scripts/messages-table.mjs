@@ -46,7 +46,7 @@ function manual(results) {
     "# Messages and transports",
     "",
     "Written by `node scripts/messages-table.mjs` from the tests of `test/contracts/messages.ts`, which run over each",
-    "transport against mosquitto, RabbitMQ, WebSockets and Unix domain sockets; do not edit. ✓ passed, ✗ failed.",
+    "transport against mosquitto, RabbitMQ, ActiveMQ, WebSockets and Unix sockets; do not edit. ✓ passed, ✗ failed.",
     "",
     line(["", ...columns]),
     line(["---", ...columns.map(() => "---")]),
