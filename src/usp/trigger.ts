@@ -83,11 +83,12 @@ export class Triggers {
   #set({ path, settings }: Subscription, view: View): void {
     const { tree, log } = this.#parts;
     const context = { tree, view, paths: this.#paths, responseBytes: RESPONSE_BYTES, absentDeleteFails: false };
-    const updateObjs = settings.map((setting): Set_UpdateObject => {
-      const { objPath, param, value } = parseSetting(setting);
-      return { objPath, paramSettings: [{ param, value, required: true }] };
-    });
     try {
+      // Kept by an older version, one may be none.
+      const updateObjs = settings.map((setting): Set_UpdateObject => {
+        const { objPath, param, value } = parseSetting(setting);
+        return { objPath, paramSettings: [{ param, value, required: true }] };
+      });
       const response = set({ allowPartial: true, updateObjs }, context);
       if (response.$case !== "setResp") return;
       for (const { requestedPath, operStatus } of response.value.updatedObjResults) {
