@@ -239,15 +239,16 @@ function stateChecks({ agent }: Config): Check[] {
   ];
 }
 
-function agentChecks({ agent, mqtt, stomp, websockets, controllers }: Config): Check[] {
+function agentChecks({ agent, mqtt, stomp, websockets, sockets, service, controllers }: Config): Check[] {
   const path = join(agent.state_dir, STATUS_FILE);
   const checks: Check[] = [];
-  const isReachable = mqtt.length + stomp.length + websockets.length > 0;
+  const hasDoor = service.enable || sockets.some(({ enable, role }) => enable && role !== "Resident");
+  const isReachable = hasDoor || mqtt.length + stomp.length + websockets.length > 0;
   if (!isReachable && controllers.every(({ websocket_url }) => websocket_url === ""))
     checks.push(
       fail("agent", "brokers", "the configuration names none", "add a section: config mqtt, stomp or websocket"),
     );
-  if (controllers.length === 0)
+  if (controllers.length === 0 && !hasDoor)
     checks.push(fail("agent", "controllers", "the configuration names none", "add a section: config controller"));
   const status = readStatus(path);
   if (typeof status === "string") return [...checks, warn("agent", "process", status, "spin-usp run")];

@@ -190,10 +190,26 @@ function webSocketWay(tree: Tree, row: InstanceNode): Way {
   return { ...common, broker: "WebSocket", topic: `port ${port}, path ${path}` };
 }
 
+/** The socket of a local door, or of the USP Broker. Its Records are not counted. */
+function socketWay(tree: Tree, row: InstanceNode): Way {
+  const settings = tree.at(`${row.path}UDS.`);
+  const socket = settings && tree.at(`${tree.text(settings, "UnixDomainSocketRef")}.`);
+  const path = (socket && tree.text(socket, "Path")) ?? "";
+  const isBroker = socket !== undefined && tree.text(socket, "Mode") === "Connect";
+  return {
+    broker: isBroker ? "USP Broker" : "local door",
+    topic: path,
+    reason: "",
+    lastReceived: NOT_KNOWN,
+    lastSent: NOT_KNOWN,
+  };
+}
+
 /** The broker behind an MTP row, and how its connection fares. */
 function wayOf({ tree, mqttStates, stompStates }: StatusOptions, row: InstanceNode): Way {
   const protocol = tree.text(row, "Protocol");
   if (protocol === "WebSocket") return webSocketWay(tree, row);
+  if (protocol === "UDS") return socketWay(tree, row);
   const isStomp = protocol === "STOMP";
   const settings = tree.at(`${row.path}${isStomp ? "STOMP" : "MQTT"}.`);
   const configured = (name: string) => (settings && tree.text(settings, name)) ?? "";

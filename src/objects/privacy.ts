@@ -7,6 +7,7 @@ import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import type { Caller } from "../model/implementation.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
 import type { ModelPolicy } from "../usp/policy.ts";
+import { isOfDoor } from "./resident-door.ts";
 
 export const ROLE_RESIDENT = "Resident";
 export const ROLE_ADMIN = "Admin";
@@ -57,8 +58,9 @@ export function spinPolicy(tree: () => Tree): ModelPolicy {
     },
     mayWriteRow: (node, { endpointId, controller, roles }) => {
       if (roles.has(ROLE_AGENT) || roles.has(ROLE_ADMIN)) {
-        if (originOf(node) === "User" && !isAtHome({ roles })) return notYours(node, "the resident's");
-        return undefined;
+        if (isAtHome({ roles })) return undefined;
+        const isResidents = originOf(node) === "User" || isOfDoor(tree(), node, ROLE_RESIDENT);
+        return isResidents ? notYours(node, "the resident's") : undefined;
       }
       const origin = originOf(node);
       if (origin !== undefined) {

@@ -80,6 +80,32 @@ describe("without a broker", () => {
     expect(await ceiling(resident)).toBe("done");
   }, 60_000);
 
+  it("an Admin neither shuts nor changes the resident's door, and opens it to nobody", async () => {
+    await bed.agent(["Resident", "Admin"]);
+    const admin = await bed.as("Admin");
+    const values = await admin.read([CONTROLLERS, "Device.LocalAgent.MTP.", "Device.LocalAgent.ControllerTrust.Role."]);
+    const rowOf = (name: string, value: string) =>
+      [...values].find(([path, each]) => path.endsWith(`.${name}`) && each === value)?.[0].replace(name, "") as string;
+    const controller = rowOf("EndpointID", "self::resident");
+    const mtp = "Device.LocalAgent.MTP.1.";
+    const role = rowOf("Name", "Resident");
+    for (const attempt of [
+      admin.write(controller, { Enable: "false" }),
+      admin.write(controller, { AssignedRole: "" }),
+      admin.write(`${controller}MTP.1.UDS.`, { UnixDomainSocketRef: "" }),
+      admin.remove(controller),
+      admin.write(mtp, { Enable: "false" }),
+      admin.write(`${mtp}UDS.`, { UnixDomainSocketRef: `${SOCKETS}2` }),
+      admin.remove(mtp),
+      admin.write(`${role}Permission.1.`, { Enable: "false" }),
+      admin.remove(role),
+    ])
+      expect(await outcome(attempt)).toContain("the resident's");
+    expect(await outcome((await bed.as("Resident")).write(SPIN, { PrivacyLevel: "Devices" }))).toBe("done");
+    // What is its own stays its own.
+    expect(await outcome(admin.write("Device.LocalAgent.MTP.2.", { EnableMDNS: "false" }))).toBe("done");
+  }, 60_000);
+
   it("two of the resident's programs are each told, and each answered as what it calls itself", async () => {
     await bed.agent(["Resident"]);
     const [one, two] = [await bed.as("Resident", "self::one"), await bed.as("Resident", "self::two")];
