@@ -50,6 +50,7 @@ export class Reports {
       random: Math.random,
       identity: () => identity,
       viewOf: (owner, at) => agent.viewOf(owner, at),
+      reaches: (owner) => agent.reaches(owner),
       publish: mqttPublisher({ tree, endpointId: identity.endpointId, config, mqttStates }),
       http: () => httpPolicy(config),
       reportBytes: config.agent.max_message_size,

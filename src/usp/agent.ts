@@ -250,6 +250,12 @@ export class Agent {
     return this.#controllers.view(controller, (at === "door" && this.#outlet.door(controller)) || NO_DOOR);
   }
 
+  /** Whether a connection stands by which that controller can be told something. */
+  reaches(path: string): boolean {
+    const controller = this.#controllers.at(path);
+    return controller !== undefined && this.#outlet.door(controller) !== undefined;
+  }
+
   get counters(): AgentCounters {
     return {
       requests: this.#inlet.requests,

@@ -27,6 +27,8 @@ export interface ReporterParts {
    * `undefined` where it is gone or disabled.
    */
   readonly viewOf: (owner: string, at: "door" | "none") => View | undefined;
+  /** Whether the owner can be told something now. */
+  readonly reaches: (owner: string) => boolean;
   readonly publish: Publish | undefined;
   /** Read anew for each delivery: files may have changed. */
   readonly http: () => HttpPolicy;
@@ -36,6 +38,8 @@ export interface ReporterParts {
 
 /** A Notify with more would not pass the brokers of large fleets (AWS IoT Core: 128 kB). */
 const MAX_PUSH_BYTES = 64_000;
+/** Pushed while the owner is out of reach: they wait in its queue, 1 MB at most; later ones are not made. */
+const MAX_WAITING_PUSHES = 16;
 /** Of MQTT, whose rows have no such parameters: the same as of HTTP, by default. */
 const MQTT_RETRY: RetryPolicy = { minimumMs: 5_000, multiplier: 2, maximumMs: Infinity };
 
@@ -43,6 +47,8 @@ export class Reporter {
   readonly #parts: ReporterParts;
   readonly #retention: Retention;
   readonly #tell: (failure: string | undefined) => void;
+  /** Since the owner was last within reach. */
+  #waitingPushes = 0;
   /** The delivery under way. */
   #delivery: { readonly stop: AbortController; readonly done: Promise<void> } | undefined;
 
@@ -87,6 +93,9 @@ export class Reporter {
     const { viewOf, clock, reportBytes } = this.#parts;
     const { target, owner, references } = profile;
     const isPush = target.protocol === "USPEventNotif";
+    if (isPush && this.#parts.reaches(owner)) this.#waitingPushes = 0;
+    else if (isPush && ++this.#waitingPushes > MAX_WAITING_PUSHES)
+      return this.#tell(`its Controller is out of reach, and ${MAX_WAITING_PUSHES} reports wait for it`);
     const view = viewOf(owner, isPush ? "door" : "none");
     if (!view) return this.#tell("its Controller is gone or disabled");
     let report: Report;

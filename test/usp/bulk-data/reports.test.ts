@@ -292,6 +292,27 @@ describe("Push!", () => {
     expect(other.notifies).toEqual([]);
   });
 
+  it("waits for an owner that is out of reach, up to a bound", async () => {
+    const { log, lines } = warnings();
+    await rooms({ log });
+    await subscribe(world.admin, "Event", `${PROFILES}*.Push!`);
+    const path = await addProfile(world.admin, { Protocol: "USPEventNotif" }, ["Device.House.Size"]);
+    world.network.isDown = true;
+    world.network.cut();
+    await until(() => !world.agent.reaches(world.adminPath), "the end of the connection");
+    for (let i = 0; i < 40; i++) {
+      world.bulkData.force(path);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    await until(() => lines.length > 0, "a warning");
+    expect(lines).toEqual([expect.stringContaining("16 reports wait")]);
+    world.network.isDown = false;
+    await until(() => world.admin.notifies.length >= 16, "the reports that waited");
+    await force(world.admin, path);
+    await until(() => world.admin.notifies.length >= 17, "the next report");
+    expect(world.admin.notifies).toHaveLength(17);
+  });
+
   it("is refused where it would not pass a broker", async () => {
     const { log, lines } = warnings();
     await rooms({ log });

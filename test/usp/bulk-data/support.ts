@@ -37,6 +37,7 @@ export async function bulkWorld(
     random: () => 0,
     identity: () => ({ endpointId: AGENT_ID, oui: "0005CA", productClass: "p c", serialNumber: "S&1" }),
     viewOf: (owner, at) => world.agent.viewOf(owner, at),
+    reaches: (owner) => world.agent.reaches(owner),
     publish: undefined,
     http: () => ({ allowPlaintext: true, allowLocal: ANYWHERE }),
     reportBytes: 1_000_000,
