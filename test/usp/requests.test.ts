@@ -99,3 +99,16 @@ test.each<unknown>([
   expect(requests.kept()).toEqual([]);
   expect(requests.add("o", "c", "", { startedAt: 0 }).instance).toBeGreaterThan(0);
 });
+
+test.each(["[[[", "", "Device.", "Device.Nothing()", "Device.House.Ping()", "Device.ScheduleTimer()"])(
+  "a kept request of %j that can't go on ends without a word, and without the agent",
+  async (Command) => {
+    const store = memoryStore();
+    const row = { instance: 7, Alias: "a", Originator: "self::admin", Command, CommandKey: "", startedAt: 0, args: {} };
+    await store.save("requests", { last: 7, rows: [row] });
+    const world = await buildWorld({ store });
+    await settle();
+    expect(await world.admin.get(`${REQUEST}*.Status`)).toEqual({});
+    await world.stop();
+  },
+);

@@ -86,11 +86,11 @@ function mayOperate(node: InstanceNode, { name }: SupportedCommand, { view }: Op
  * controller is gone, ends without a word.
  */
 export async function resume(row: RequestRow, context: OperateContext): Promise<void> {
-  const path = context.paths.parse(row.Command);
-  const node = context.tree.at(row.Command.slice(0, -(path.leaf?.length ?? 0)));
-  const command = node?.object.commands.get(path.leaf ?? "");
-  if (!node || !command?.schema.survives) return context.requests.remove(row);
   try {
+    const { leaf = "" } = context.paths.parse(row.Command);
+    const node = context.tree.at(row.Command.slice(0, -leaf.length));
+    const command = node?.object.commands.get(leaf);
+    if (!node || !command?.schema.survives) return context.requests.remove(row);
     const args = parseInput(command.schema, new Map(Object.entries(row.kept ?? {})));
     await runToCompletion(node, command, args, row, context);
   } catch (error) {
