@@ -1,5 +1,6 @@
 /** What a broker's section of the configuration names as files: the password and what TLS needs. */
 import { readFileSync } from "node:fs";
+import type { Config } from "../config.ts";
 import type { InstanceNode } from "../model/tree.ts";
 import { MtpError } from "../mtp/error.ts";
 import type { TlsOptions } from "../mtp/socket.ts";
@@ -27,6 +28,11 @@ export function tlsOptions(files: BrokerFiles | undefined): TlsOptions {
   const file = (option: "ca_file" | "cert_file" | "key_file", key: string) =>
     files && files[option] !== "" ? { [key]: readFile(files[option], option) } : {};
   return { ...file("ca_file", "ca"), ...file("cert_file", "cert"), ...file("key_file", "key") };
+}
+
+/** Revocation lists, for all connections alike. @throws MtpError address: a file can't be read */
+export function revocationLists({ agent }: Config): Pick<TlsOptions, "crl"> {
+  return agent.crl_file.length === 0 ? {} : { crl: agent.crl_file.map((path) => readFile(path, "crl_file")) };
 }
 
 function readFile(path: string, option: string): Buffer {

@@ -8,7 +8,7 @@ import type { MqttState } from "../objects/mqtt-states.ts";
 import { Transaction } from "../model/transaction.ts";
 import type { Link, ReceivedRecord } from "../usp/link.ts";
 import type { Connected, MtpConnector } from "../usp/mtp.ts";
-import { passwordOf, tlsOptions } from "./broker-files.ts";
+import { passwordOf, revocationLists, tlsOptions } from "./broker-files.ts";
 import type { ConnectorOptions } from "./connector.ts";
 
 /** `undefined` where the row names no client. */
@@ -155,7 +155,7 @@ export function mqttOptions(
           },
         }
       : {}),
-    ...(tls ? { tls: tlsOptions(files) } : {}),
+    ...(tls ? { tls: { ...tlsOptions(files), ...revocationLists(config) } } : {}),
     ...userProperties(tree, client, "CONNECT", "connectProperties"),
     ...userProperties(tree, client, "PUBLISH", "publishProperties"),
     subscriptions: subscriptionsOf(tree, client),

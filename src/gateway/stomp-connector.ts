@@ -8,7 +8,7 @@ import type { StompOptions } from "../mtp/stomp-options.ts";
 import type { StompState } from "../objects/stomp-states.ts";
 import type { Link, ReceivedRecord } from "../usp/link.ts";
 import type { Connected, MtpConnector } from "../usp/mtp.ts";
-import { passwordOf, tlsOptions } from "./broker-files.ts";
+import { passwordOf, revocationLists, tlsOptions } from "./broker-files.ts";
 import type { ConnectorOptions } from "./connector.ts";
 
 /** `undefined` where the row names no enabled connection. */
@@ -135,7 +135,7 @@ function stompOptions(
           },
         }
       : {}),
-    ...(isTls ? { tls: tlsOptions(files) } : {}),
+    ...(isTls ? { tls: { ...tlsOptions(files), ...revocationLists(config) } } : {}),
     limits: { recordBytes: maxRecordBytes },
   };
 }

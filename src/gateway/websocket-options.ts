@@ -5,11 +5,12 @@ import { networkInterfaces } from "node:os";
 import type { ControllerConfig } from "../config/controller.ts";
 import { isLoopback } from "../config/option.ts";
 import type { WebSocketConfig } from "../config/websocket.ts";
-import type { InstanceNode } from "../model/tree.ts";
+import type { InstanceNode, Tree } from "../model/tree.ts";
 import { MtpError } from "../mtp/error.ts";
 import type { TlsOptions, TlsServerOptions } from "../mtp/tls.ts";
 import type { WebSocketClientOptions } from "../mtp/websocket-client.ts";
 import type { WebSocketServerOptions } from "../mtp/websocket-server.ts";
+import { revocationLists } from "./broker-files.ts";
 import type { ConnectorOptions } from "./connector.ts";
 
 /** Of the row that the section seeds, by which it is known again. */
@@ -43,7 +44,9 @@ export function serverOptions(
     endpointId,
     keepAliveMs: keepAliveMs(text("KeepAliveInterval")),
     limits: { recordBytes: maxRecordBytes },
-    ...(isTls ? { tls: serverTls(section) } : {}),
+    ...(isTls
+      ? { tls: { ...serverTls(section), ...revocationLists(config), anyIssuer: () => judgesCertificates(tree) } }
+      : {}),
   };
 }
 
@@ -63,6 +66,23 @@ function serverTls(section: WebSocketConfig | undefined): TlsServerOptions {
     throw new MtpError("address", `TLS needs cert_file and key_file in websocket '${section?.name ?? ""}'`);
   const clientCertificates = section?.client_certificates ?? "require";
   return { cert, key, clientCertificates, ...(ca === undefined ? {} : { ca }) };
+}
+
+/**
+ * Whether the model has something to say of controllers' certificates: then whom the file of authorities does not cover is
+ * let in, and judged by the agent before it is heard.
+ */
+function judgesCertificates(tree: Tree): boolean {
+  const trust = "Device.LocalAgent.ControllerTrust.";
+  const isSet = (path: string, name: string, unset: string) => {
+    const object = tree.object(path);
+    return object !== undefined && [...tree.all(object)].some((node) => tree.text(node, name) !== unset);
+  };
+  return (
+    isSet(trust, "TOFUAllowed", "false") ||
+    isSet(`${trust}Credential.{i}.`, "Credential", "") ||
+    isSet("Device.LocalAgent.Controller.{i}.", "Credential", "")
+  );
 }
 
 /**
@@ -91,7 +111,7 @@ export function clientOptions(
     peer,
     keepAliveMs: keepAliveMs(text("KeepAliveInterval")),
     limits: { recordBytes: maxRecordBytes },
-    ...(isTls ? { tls: clientTls(section) } : {}),
+    ...(isTls ? { tls: { ...clientTls(section), ...revocationLists(config), endpointId: peer } } : {}),
   };
 }
 

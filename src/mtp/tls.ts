@@ -59,9 +59,9 @@ export interface TlsServerOptions extends TlsMaterial {
   readonly clientCertificates: "none" | "request" | "require";
   /**
    * Lets certificates of authorities in that are not known here, where whoever takes the connection judges them (trust on
-   * first use). Dates and revocation count all the same. Default false.
+   * first use). Dates and revocation count all the same. Asked for each connection. Default: no.
    */
-  readonly anyIssuer?: boolean;
+  readonly anyIssuer?: () => boolean;
 }
 
 export function clientContext(host: string, port: number, tls: TlsOptions): ConnectionOptions {
@@ -134,11 +134,11 @@ export function judgeClient(socket: TLSSocket, tls: TlsServerOptions): readonly 
   }
   const certificates = chain.map(readCertificate);
   const rules = rulesOf(tls, "client");
-  const { fault } =
-    tls.anyIssuer === true
-      ? (certificates.map((certificate) => certificateFault(certificate, rules)).find((found) => found) ?? {})
-      : judgeChain(certificates, anchorsOf(tls), rules);
-  const why = fault ?? (tls.anyIssuer === true ? undefined : opensslFault(socket, tls));
+  const isAnyIssuer = tls.anyIssuer?.() ?? false;
+  const { fault } = isAnyIssuer
+    ? (certificates.map((certificate) => certificateFault(certificate, rules)).find((found) => found) ?? {})
+    : judgeChain(certificates, anchorsOf(tls), rules);
+  const why = fault ?? (isAnyIssuer ? undefined : opensslFault(socket, tls));
   if (why === undefined) return chain;
   throw new MtpError("tls", `${peer}: ${why}`);
 }

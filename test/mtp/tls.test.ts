@@ -210,14 +210,14 @@ describe.each(["TLSv1.2", "TLSv1.3"] as const)("a server over %s", (version) => 
     ["a revoked one", client.revoked, { crl: lists }, /is revoked/],
     ["a stranger's", client.strange, {}, /CN=stranger, which issued it, is not trusted/],
     ["a self-signed one", client.alone, {}, /is self-signed and not trusted/],
-    ["an expired one, even of any authority", client.expired, { anyIssuer: true }, /has expired/],
-    ["a revoked one, even of any authority", client.revoked, { anyIssuer: true, crl: lists }, /is revoked/],
+    ["an expired one, even of any authority", client.expired, { anyIssuer: () => true }, /has expired/],
+    ["a revoked one, even of any authority", client.revoked, { anyIssuer: () => true, crl: lists }, /is revoked/],
   ])("refuses %s, and says so", async (_, issued, options, words) => {
     expect(await call(issued, { ...on, ...options })).toMatch(words);
   });
 
   test("lets a stranger in where somebody else judges it, and a peer without a certificate where none is required", async () => {
-    expect(await call(client.alone, { ...on, anyIssuer: true })).toHaveLength(1);
+    expect(await call(client.alone, { ...on, anyIssuer: () => true })).toHaveLength(1);
     expect(await call(undefined, { ...on, clientCertificates: "request" })).toEqual([]);
     expect(await call(client.good, { ...on, clientCertificates: "none" })).toEqual([]);
   });
