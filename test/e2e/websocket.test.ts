@@ -4,10 +4,13 @@ import { readFileSync } from "node:fs";
 import { connect as connectTcp, type Socket } from "node:net";
 import { WebSocket } from "ws";
 import { encodeMsgRecord, requestMsg, type RequestType } from "../../proto/codec.ts";
+import { runCtl } from "../../src/cli/ctl.ts";
+import type { TlsServerOptions } from "../../src/mtp/tls.ts";
 import { AGENT_ID, CONTROLLER_ID, type Agent } from "../support/agent.ts";
+import { authority } from "../support/certificates.ts";
 import { eventually, pause } from "../support/eventually.ts";
 import { RawController, RawServer } from "../support/raw-controller.ts";
-import { freePort, PATH, WebSocketBed } from "../support/websocket-bed.ts";
+import { freePort, ListeningController, PATH, WebSocketBed } from "../support/websocket-bed.ts";
 
 const OTHER_ID = "self::other";
 const get = (...paramPaths: string[]): RequestType => ({ $case: "get", value: { paramPaths, maxDepth: 0 } });
@@ -221,6 +224,78 @@ describe("an agent that dials", () => {
       headers: [`Sec-WebSocket-Extensions: bbf-usp-protocol; eid="${CONTROLLER_ID}"`],
     });
     expect((await (await server.session()).ask("1", EID)).kind).toBe("response");
+  }, 60_000);
+});
+
+describe("both roles at once", () => {
+  test("there is one session with a controller, whoever opened it (R-WS.4)", async () => {
+    const away = await freePort();
+    let server = await RawServer.start(away);
+    const url = `ws://127.0.0.1:${away}${PATH}`;
+    const { port } = await bed.listening({ controller: { websocket_url: url } });
+    const dialled = await server.session();
+    expect((await dialled.ask("1", EID)).kind).toBe("response");
+    await expect(RawController.dial(port)).rejects.toThrow("409");
+    await server.stop();
+    const taken = await RawController.reach(port);
+    expect((await taken.ask("1", EID)).kind).toBe("response");
+    server = await RawServer.start(away);
+    // Past the first window of its back-off.
+    await pause(11_000);
+    expect(server.requests).toHaveLength(0);
+    expect(taken.socket.readyState).toBe(WebSocket.OPEN);
+    taken.socket.close();
+    expect((await (await server.session()).ask("2", EID)).kind).toBe("response");
+    await server.stop();
+  }, 60_000);
+
+  test("a controller is dialled with TLS, under the certificates of its section, or not at all", async () => {
+    const folder = await bed.folder();
+    const [own, strange] = [authority(folder, "own"), authority(folder, "strange")];
+    const mine = own.issue("agent", { host: "agent.example", endpointId: AGENT_ID });
+    const theirs = own.issue("controller", { endpointId: CONTROLLER_ID });
+    const port = await freePort();
+    const [cert, key, ca] = [theirs.cert, theirs.key, own.file].map((path) => readFileSync(path)) as Buffer[];
+    const tls = { cert, key, ca, clientCertificates: "require" } as TlsServerOptions;
+    const controller = await ListeningController.start(port, { server: { tls } });
+    const dial = (ca_file: string) =>
+      bed.agent({
+        controller: {
+          websocket_url: `wss://127.0.0.1:${port}${PATH}`,
+          ca_file,
+          cert_file: mine.cert,
+          key_file: mine.key,
+        },
+      });
+    const stranger = await dial(strange.file);
+    await eventually(
+      () => stranger.log,
+      (log) => log.includes("of an authority that is not"),
+    );
+    await stranger.stop();
+    await dial(own.file);
+    const session = await controller.next();
+    expect((await session.read(["Device.LocalAgent.EndpointID"])).size).toBe(1);
+    await session.close();
+    await controller.stop();
+  }, 60_000);
+
+  test("ctl reaches an agent that listens, without a broker", async () => {
+    const { port } = await bed.listening();
+    await RawController.reach(port).then(({ socket }) => socket.close());
+    const said = { out: "", err: "" };
+    const io = {
+      out: (text: string) => void (said.out += text),
+      err: (text: string) => void (said.err += text),
+      env: { SPIN_USP_URL: `ws://127.0.0.1:${port}${PATH}` },
+      signal: new AbortController().signal,
+      terminal: () => undefined,
+    };
+    const ids = ["--agent", AGENT_ID, "--controller", CONTROLLER_ID];
+    expect(await runCtl([...ids, "get", "Device.LocalAgent.EndpointID"], io)).toBe(0);
+    expect(said).toEqual({ out: expect.stringContaining(AGENT_ID), err: "" });
+    expect(await runCtl([...ids, "--url", "http://127.0.0.1/", "get", "Device."], io)).toBe(2);
+    expect(said.err).toContain("begins with");
   }, 60_000);
 });
 
