@@ -42,7 +42,7 @@ function listener(socket: InstanceNode, options: ConnectorOptions): MtpListener 
     watches: [],
     listen: async (signal, { listening, accept }) => {
       const gid = section.group === "" ? {} : { gid: groupNumber(section.group) };
-      await listenUds({ ...udsOptions(path, options), ...gid }, signal, {
+      await listenUds({ ...udsOptions(path, options), ...gid, peerMayLeave: true }, signal, {
         listening,
         accept: (connection) => {
           const controller = controllerOf(tree, socket, connection.peer);

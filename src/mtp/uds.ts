@@ -36,6 +36,8 @@ export interface UdsLinkOptions {
   readonly limits?: Partial<UdsLimits>;
   /** For the peer's handshake (R-UDS.18). Default 30,000. */
   readonly handshakeMs?: number;
+  /** Whether a peer that closes ends the connection in order: one that comes for a question and goes. Default false. */
+  readonly peerMayLeave?: boolean;
 }
 
 const HANDSHAKE_MS = 30_000;
@@ -216,7 +218,9 @@ export class UdsLink implements Link {
   }
 
   #ended(): void {
-    const why = this.#leaving ? this.#why : (this.#why ??= this.#error("the peer closed the connection"));
+    const isInOrder = this.#leaving || (this.#isOpen && this.#options.peerMayLeave === true);
+    if (!isInOrder) this.#why ??= this.#error("the peer closed the connection");
+    const why = this.#why;
     this.#leaving = true;
     clearTimeout(this.#stallTimer);
     this.#shaken?.reject(why ?? this.#error("the connection was closed"));

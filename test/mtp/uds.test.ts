@@ -157,6 +157,19 @@ describe("the end that listens", () => {
     for (const peer of peers) peer.end();
   });
 
+  it("takes a peer that goes for an end in order, where it is told to", async () => {
+    await listen({ peerMayLeave: true });
+    const peer = await RawPeer.connect(folder.path("s"));
+    await peer.shake(PEER);
+    peer.say(TlvType.record, "bye");
+    peer.socket.end();
+    const { link } = accepted[0] as UdsConnection;
+    const got: string[] = [];
+    for await (const { bytes } of link.received) got.push(Buffer.from(bytes).toString());
+    expect(got).toEqual(["bye"]);
+    await expect(link.send(Buffer.from("late"))).rejects.toMatchObject({ kind: "closed" });
+  });
+
   it("holds a sender that is faster than the reader, and loses nothing", async () => {
     await listen({ limits: { incomingRecords: 8 } });
     const peer = await RawPeer.connect(folder.path("s"));
