@@ -226,12 +226,26 @@ function wayOf({ tree, mqttStates, stompStates }: StatusOptions, row: InstanceNo
   return { ...state, broker: broker("BrokerAddress", "BrokerPort"), topic };
 }
 
+/** Where a controller is notified, by its first row that is used; empty: nowhere. */
 function controllerTopic(tree: Tree, controller: string): string {
-  const read = (object: string, name: string) => {
-    const node = tree.at(`${controller}MTP.1.${object}.`);
-    return (node && tree.text(node, name)) ?? "";
-  };
-  return read("MQTT", "Topic") || read("STOMP", "Destination");
+  const table = tree.object("Device.LocalAgent.Controller.{i}.MTP.");
+  const parent = tree.at(controller);
+  if (!table || !parent) return "";
+  for (const row of tree.rows(parent, table)) {
+    if (tree.text(row, "Enable") !== "true") continue;
+    const protocol = tree.text(row, "Protocol") ?? "";
+    const settings = tree.at(`${row.path}${protocol}.`);
+    const read = (name: string) => (settings && tree.text(settings, name)) ?? "";
+    const addresses: Readonly<Record<string, () => string>> = {
+      MQTT: () => read("Topic"),
+      STOMP: () => read("Destination"),
+      WebSocket: () => (read("Host") === "" ? "its WebSocket, while it is connected" : `ws ${read("Host")}`),
+      UDS: () => "its socket, while it is connected",
+    };
+    const address = addresses[protocol]?.() ?? "";
+    if (address !== "") return address;
+  }
+  return "";
 }
 
 /** That the first record came is news; when the last one did is not. */

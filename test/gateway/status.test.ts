@@ -6,6 +6,7 @@ import { STATUS_FILE, writeStatus, type AgentStatus } from "../../src/gateway/st
 import { ManualClock } from "../../src/lib/clock.ts";
 import type { Northbound } from "../../src/gateway/northbound.ts";
 import { Gateway } from "../objects/support.ts";
+import { addRow } from "../usp/support.ts";
 import { START } from "../spin/home.ts";
 
 test.each([
@@ -19,6 +20,7 @@ test.each([
   const gateway = await Gateway.start({ before: (northbound) => (parts = northbound) });
   const { tree, mtpStates, mqttStates, stompStates } = parts as Northbound;
   const clock = new ManualClock(START);
+  addRow(tree, `${gateway.controllerRow("self::resident")}.MTP.`, { Enable: "true", Protocol: "UDS" });
   jest.useFakeTimers({
     doNotFake: ["performance", "Date", "setImmediate", "setTimeout", "queueMicrotask", "nextTick"],
   });
@@ -44,6 +46,11 @@ test.each([
     };
     const at = (ms: number) => new Date(START + ms).toISOString();
     expect(after(2000)).toBe("never");
+    const { controllers } = JSON.parse(readFileSync(join(directory, STATUS_FILE), "utf8")) as AgentStatus;
+    expect(controllers.find(({ endpointId }) => endpointId === "self::operator")?.topic).toBe("to/self::operator");
+    expect(controllers.find(({ endpointId }) => endpointId === "self::resident")?.topic).toBe(
+      "its socket, while it is connected",
+    );
     state.lastReceived = START + 1;
     expect(after(2000)).toBe(at(1));
     state.lastReceived = START + 2;
