@@ -1,5 +1,6 @@
 /** Certificates of the configuration: what connections trust and show, and what is revoked. Rows of the model show them. */
 import { readFileSync } from "node:fs";
+import { rootCertificates } from "node:tls";
 import type { Config } from "../config.ts";
 import { readCertificates, readRevoked, type Certificate } from "../lib/certificate.ts";
 import type { Clock } from "../lib/clock.ts";
@@ -40,7 +41,15 @@ export function makeTrust({ config, store, persistence, clock, log }: TrustParts
     save: (attempts) => persistence.include(store.save(ATTEMPTS, attempts)),
   });
   const revoked = new Set(config.agent.crl_file.flatMap((path) => [...(parsed(path, readRevoked, log) ?? [])]));
-  return { certificates, challenges, inherited: new Map(), revoked: () => revoked };
+  const trustsSystem = config.websockets.some(({ tls, ca_file }) => tls && ca_file === "");
+  let roots: Certificate[] | undefined;
+  return {
+    certificates,
+    challenges,
+    inherited: new Map(),
+    revoked: () => revoked,
+    ...(trustsSystem ? { roots: () => (roots ??= rootCertificates.flatMap(readCertificates)) } : {}),
+  };
 }
 
 /** A file that can't be read fails the connections that need it, in words; the model shows what there is. */

@@ -235,6 +235,7 @@ export class Admission {
     };
     return {
       ...this.#facts,
+      ...(trust?.roots ? { roots: trust.roots } : {}),
       rules: { revoked: trust?.revoked?.() ?? NOTHING, ...(now === undefined ? {} : { now }) },
     };
   }

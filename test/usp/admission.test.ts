@@ -174,6 +174,13 @@ describe("the certificate of a peer", () => {
     expect(await verdict(certificates.acs)).toBe("");
   });
 
+  test("lets one that is known in by the system's authorities too, where they are trusted, and nobody else", async () => {
+    const trusted = () => Object.assign(world.trust, { roots: () => readCertificates(readFileSync(stranger.file)) });
+    expect(await verdict(certificates.strange, trusted)).toBe("");
+    await world.stop();
+    expect(await verdict(certificates.other, trusted)).toMatch(/its certificate is of self::other$/);
+  });
+
   test.each<[string, Issued, RegExp]>([
     ["another endpoint id", certificates.other, /its certificate is of self::other$/],
     ["no endpoint id", certificates.web, /its certificate is of fqdn::acs\.example$/],

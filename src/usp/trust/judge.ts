@@ -19,6 +19,8 @@ export interface TrustFacts {
   /** What `LocalAgent.Certificate.{i}.` holds. */
   readonly certificates: readonly { readonly certificate: Certificate; readonly enabled: boolean }[];
   readonly credentials: readonly Credential[];
+  /** Authorities besides, that vouch for who is known; many, so asked last. */
+  readonly roots?: () => readonly Certificate[];
   /** TOFUAllowed */
   readonly firstUse: boolean;
   readonly rules: Pick<ChainRules, "now" | "revoked">;
@@ -80,9 +82,11 @@ export function judgePeer(claim: Claim, peer: Peer, trust: TrustFacts): Verdict 
   if (stored.length > 0)
     return stored.includes(leaf.fingerprint) ? ADMITTED : refused("it shows another certificate than is kept for it");
   const credential = credentialOf(chain, trust);
-  const judged = judgeChain(chain, anchorsOf(trust, "MTP-and-USP"), { ...trust.rules, purpose: purposeOf(peer) });
+  const rules: ChainRules = { ...trust.rules, purpose: purposeOf(peer) };
+  const judged = judgeChain(chain, anchorsOf(trust, "MTP-and-USP"), rules);
   if (judged.anchor && isKnown) return ADMITTED;
   if (judged.anchor && credential?.uses === "MTP-and-USP") return firstUse(undefined, true);
+  if (isKnown && trust.roots && judgeChain(chain, trust.roots(), rules).anchor) return ADMITTED;
   // TLS has found there whom the row names.
   if (isDialled && isKnown) return ADMITTED;
   if (isKnown) return refused(judged.fault ?? "nobody vouches for it");

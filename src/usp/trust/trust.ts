@@ -1,4 +1,5 @@
 /** What the agent knows of certificates, shared with the objects layer. */
+import type { Certificate } from "../../lib/certificate.ts";
 import type { CertificateBook } from "./certificate-book.ts";
 import type { Challenges } from "./challenges.ts";
 
@@ -8,6 +9,8 @@ export interface Trust {
   readonly challenges: Challenges;
   /** What the configured revocation lists name: `Certificate.identity`. */
   readonly revoked?: () => ReadonlySet<string>;
+  /** The system's authorities, where the configuration trusts them for controllers: they vouch for who is known. */
+  readonly roots?: () => readonly Certificate[];
   /** InheritedRole of controllers, by row path without final dot: what the last connection brought. */
   readonly inherited: Map<string, readonly string[]>;
 }
