@@ -1,7 +1,7 @@
 /** From a `Device.LocalAgent.MTP.{i}.` row whose Protocol is MQTT, and the client it names, to a connection. */
 import { isLoopback } from "../config/option.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
-import { connectMqtt } from "../mtp/mqtt.ts";
+import { connectMqtt, type MqttConnection } from "../mtp/mqtt.ts";
 import { MtpError } from "../mtp/error.ts";
 import type { MqttInfo, MqttOptions } from "../mtp/mqtt-options.ts";
 import type { MqttState } from "../objects/mqtt-states.ts";
@@ -38,13 +38,14 @@ export function mqttConnector(mtp: InstanceNode, options: ConnectorOptions): Mtp
       set("Connecting", state.reason);
       try {
         const wanted = { ...mqttOptions(client, settings, options), counts: state };
-        const { link, info, publish } = await connectMqtt(wanted, signal);
+        const made = await connectMqtt(wanted, signal);
+        const { info, publish } = made;
         established(state, info);
         keepClientId(tree, client, info);
         state.publish = (publication) => counted(state, publish(publication));
         set("Connected", "");
         tree.changes.value(client.path, "ResponseInformation");
-        return connected(link, info, wanted, state, () => {
+        return connected(made, wanted, state, () => {
           state.publish = undefined;
           set("Connecting", "the connection ended");
         });
@@ -57,7 +58,12 @@ export function mqttConnector(mtp: InstanceNode, options: ConnectorOptions): Mtp
   };
 }
 
-function connected(link: Link, info: MqttInfo, { url }: MqttOptions, state: MqttState, ended: () => void): Connected {
+function connected(
+  { link, info, chain }: MqttConnection,
+  { url }: MqttOptions,
+  state: MqttState,
+  ended: () => void,
+): Connected {
   const counting: Link = {
     received: countReceived(link.received, state, ended),
     send: (record, options) => counted(state, link.send(record, options)),
@@ -72,6 +78,7 @@ function connected(link: Link, info: MqttInfo, { url }: MqttOptions, state: Mqtt
     maxRecordBytes: Math.max(1024, info.maximumPacketSize - 4096),
     // Whoever may publish at the broker is behind this door, wherever the broker is.
     door: { protocol: "MQTT", local: isLoopback(new URL(url).hostname) },
+    ...(chain === undefined ? {} : { tls: { chain } }),
   };
 }
 

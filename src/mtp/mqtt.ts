@@ -4,6 +4,7 @@
  */
 import { MqttClient, type IClientOptions, type IClientPublishOptions } from "mqtt";
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import type { Link, ReceivedRecord, SendOptions } from "../usp/link.ts";
 import { MtpError } from "./error.ts";
 import { BEGINNING, Inbox } from "./inbox.ts";
@@ -18,12 +19,15 @@ import {
 import { connackError, type Connack } from "./mqtt-reasons.ts";
 import { covers, isTopicName, planSubscriptions, replyToOf, withReplyTo, type Subscription } from "./mqtt-topics.ts";
 import { explain, openSocket, type Endpoint } from "./socket.ts";
+import { peerChain } from "./tls.ts";
 
 export interface MqttConnection {
   readonly link: Link;
   readonly info: MqttInfo;
   /** Sends what is no Record; settles as `Link.send` does. */
   readonly publish: (publication: MqttPublication) => Promise<void>;
+  /** Over TLS: DER of the broker's certificates, leaf first. */
+  readonly chain?: readonly Uint8Array[];
 }
 
 /**
@@ -43,7 +47,8 @@ export async function connectMqtt(options: MqttOptions, signal: AbortSignal): Pr
     const socket = await openSocket(endpoint, attempt.signal);
     const link = new MqttLink(socket, options, attempt.signal);
     const publish = (publication: MqttPublication) => link.publish(publication);
-    return { link, publish, info: await link.establish() };
+    const info = await link.establish();
+    return { link, publish, info, ...(socket instanceof TLSSocket ? { chain: peerChain(socket) } : {}) };
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", cancel);

@@ -135,4 +135,35 @@ describeUnless(rabbitMissing ?? missing("openssl"), "RabbitMQ with TLS", () => {
       new Map([["Device.LocalAgent.Controller.1.Enable", "true"]]),
     );
   }, 60_000);
+
+  test("gives the roles that the authority of its broker brings", async () => {
+    const files = { ca_file: own.file, cert_file: client.cert, key_file: client.key };
+    const agent = await bed.agent({
+      stomp: {
+        host: "localhost",
+        port: String(bed.rabbit.tlsPort),
+        tls: "1",
+        ...files,
+        username: "",
+        password_file: "",
+      },
+    });
+    const controller = await bed.controller();
+    await answers(controller, agent);
+    const inherited = async () => [
+      ...(await controller.read(["Device.LocalAgent.Controller.1.InheritedRole"])).values(),
+    ];
+    expect(await inherited()).toEqual([""]);
+    const trust = "Device.LocalAgent.ControllerTrust.";
+    const [path = ""] = (await controller.read([`${trust}Role.[Name=="Monitor"].Name`])).keys();
+    const Role = path.replace(/\.Name$/, "");
+    await controller.create(`${trust}Credential.`, {
+      Enable: "true",
+      // What the configuration names as ca_file is the first that the agent knows.
+      Credential: "Device.LocalAgent.Certificate.1",
+      AllowedUses: "MTP-and-broker",
+      Role,
+    });
+    await eventually(inherited, ([roles]) => roles === Role, { what: "InheritedRole" });
+  }, 60_000);
 });

@@ -1,5 +1,6 @@
 /** What R-MQTT asks of a client, seen by a broker that a test scripts; and every way to fail, in words. */
 import { execFileSync } from "node:child_process";
+import { X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -389,7 +390,8 @@ suite(`with a real mosquitto${hasMosquitto ? "" : " (SKIPPED: not installed)"}`,
     });
     const options = { ...agent, url: `mqtts://127.0.0.1:${real.port}` };
     const { ca, cert, key } = tls;
-    const { link } = await connectMqtt({ ...options, tls: { ca, cert, key } }, never);
+    const { link, chain } = await connectMqtt({ ...options, tls: { ca, cert, key } }, never);
+    expect(chain?.map((der) => new X509Certificate(der).ca)).toContain(false);
     await link.close();
     await expect(connectMqtt({ ...options, tls: { cert, key } }, never)).rejects.toMatchObject({
       kind: "tls",
