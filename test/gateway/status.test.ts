@@ -6,7 +6,6 @@ import { STATUS_FILE, writeStatus, type AgentStatus } from "../../src/gateway/st
 import { ManualClock } from "../../src/lib/clock.ts";
 import type { Northbound } from "../../src/gateway/northbound.ts";
 import { Gateway } from "../objects/support.ts";
-import { addRow } from "../usp/support.ts";
 import { START } from "../spin/home.ts";
 
 test.each([
@@ -20,7 +19,6 @@ test.each([
   const gateway = await Gateway.start({ before: (northbound) => (parts = northbound) });
   const { tree, mtpStates, mqttStates, stompStates } = parts as Northbound;
   const clock = new ManualClock(START);
-  addRow(tree, `${gateway.controllerRow("self::resident")}.MTP.`, { Enable: "true", Protocol: "UDS" });
   jest.useFakeTimers({
     doNotFake: ["performance", "Date", "setImmediate", "setTimeout", "queueMicrotask", "nextTick"],
   });
