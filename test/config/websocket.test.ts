@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { parseConfig } from "../../src/config.ts";
 
 const websocket = (options: string) => `config websocket 'lan'\n${options}`;
@@ -41,5 +42,17 @@ describe("WebSocket in the configuration", () => {
     parseConfig(websocket(" option tls '0'\n list listen '127.0.0.1'\n list listen '::1'\n"));
     parseConfig(controller(" option websocket_url 'ws://[::1]:8080/usp'\n"));
     parseConfig(controller(" option websocket_url 'ws://192.0.2.1/usp'\n option allow_plaintext '1'\n"));
+  });
+
+  it("is as docs/websocket.md shows it", () => {
+    const example = /```\n(config [\s\S]*?)```/.exec(readFileSync("docs/websocket.md", "utf8"))?.[1] ?? "";
+    const { websockets, controllers } = parseConfig(example);
+    expect(websockets.map(({ listen, client_certificates }) => [listen, client_certificates])).toEqual([
+      [["br-lan"], "require"],
+    ]);
+    expect(controllers.map(({ websocket, websocket_url }) => websocket || websocket_url)).toEqual([
+      "lan",
+      "wss://acs.example:443/usp",
+    ]);
   });
 });
