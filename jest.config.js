@@ -1,5 +1,6 @@
 /** Sources stay ESM; swc turns them into CommonJS for the tests only. */
 export default {
+  setupFiles: ["<rootDir>/test/support/environment.ts"],
   testEnvironment: "node",
   roots: ["<rootDir>/test"],
   testMatch: ["**/*.test.ts"],
