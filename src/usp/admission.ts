@@ -125,6 +125,19 @@ export class Admission {
     connection.inherit(inheritedRoles(this.#standing(connection).peer, this.#trust()));
   }
 
+  /**
+   * Why the one at the other end is not who it calls itself, by its certificate. Such a connection is ended: where there is
+   * one to a peer, it would keep the right one away.
+   */
+  peerFault(connection: Connection): string | undefined {
+    const { peer, controller, tls } = connection;
+    if (peer === undefined || controller !== undefined || tls === undefined) return undefined;
+    const verdict = this.#verdict(connection, peer, this.#parts.controllers.withId(peer));
+    if (verdict.kind !== "refused") return undefined;
+    this.#warn(peer, verdict.why);
+    return verdict.why;
+  }
+
   /** Rows changed: all is judged anew. */
   invalidate(connections: Iterable<Connection>): void {
     this.#facts = undefined;

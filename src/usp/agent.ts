@@ -283,6 +283,8 @@ export class Agent {
     };
     signal.addEventListener("abort", leave, { once: true });
     try {
+      const fault = this.#admission.peerFault(connection);
+      if (fault !== undefined) return connection.link.refuse?.(fault);
       this.#admission.opened(connection);
       this.#outlet.add(connection);
       this.#greet(connection);

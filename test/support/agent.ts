@@ -19,7 +19,7 @@ export interface AgentOptions {
   /** Default "5.0". */
   readonly mqttVersion?: "5.0" | "3.1.1";
   /** Options of the agent section, over the defaults. */
-  readonly agent?: Readonly<Record<string, string>>;
+  readonly agent?: Readonly<Record<string, string | readonly string[]>>;
   /** Options of the mqtt section, over the defaults. */
   readonly mqtt?: Readonly<Record<string, string>>;
   /** Options of the controller's section, over the defaults: `{ stomp: "broker" }`. */

@@ -139,8 +139,10 @@ describe("the way that a controller comes", () => {
     await start();
     webController(ACS, world.roleAdmin);
     const peer = await connect(ACS, { peer: ACS, tls: chainOf(certificates.other) });
-    expect(await isHeard(peer)).toBe(false);
+    void peer.ask(get(["Device.House.Size"]));
+    await settle();
     expect(peer.records).toEqual([]);
+    expect(warnings.join()).toMatch(/its certificate is of self::other/);
   });
 });
 
