@@ -46,6 +46,8 @@ export interface AgentCounters {
     readonly dropped: number;
     readonly expired: number;
     readonly waiting: number;
+    /** Held by those that wait, beside changed values. */
+    readonly bytes: number;
   };
 }
 
@@ -125,6 +127,8 @@ export class Agent {
       log,
       random,
       capacity: limits.queuedNotifications,
+      capacityBytes: limits.notificationBytes,
+      totalBytes: limits.allNotificationBytes,
     });
     this.#thresholds = new Thresholds({
       tree,
@@ -260,7 +264,11 @@ export class Agent {
     return {
       requests: this.#inlet.requests,
       ignoredRecords: this.#inlet.ignored,
-      notifications: { ...this.#subscriptions.counters, waiting: this.#subscriptions.waiting },
+      notifications: {
+        ...this.#subscriptions.counters,
+        waiting: this.#subscriptions.waiting,
+        bytes: this.#subscriptions.heldBytes,
+      },
     };
   }
 

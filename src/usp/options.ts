@@ -55,6 +55,10 @@ export interface AgentLimits {
   readonly unfinishedRequests: number;
   /** Notifications that wait for one controller. */
   readonly queuedNotifications: number;
+  /** What notifications of one controller hold until they are taken or answered; changed values hold nothing. */
+  readonly notificationBytes: number;
+  /** The same of all controllers together. */
+  readonly allNotificationBytes: number;
   /** Bytes handed to a link and not yet taken; beyond it nothing more is read from that link. */
   readonly outstandingBytes: number;
   /** The same in Records; well below what a link holds, since answers that were waited for come on top. */
@@ -67,6 +71,10 @@ export const DEFAULT_AGENT_LIMITS: AgentLimits = {
   responseBytes: 1_000_000,
   unfinishedRequests: 512,
   queuedNotifications: 1_000,
+  // Sixty-four of the greatest, a bulk data report: a day of one each half hour, and more.
+  notificationBytes: 4 << 20,
+  // Four controllers that never answer: a share of a gateway's memory that it can do without.
+  allNotificationBytes: 16 << 20,
   outstandingBytes: 8_000_000,
   outstandingRecords: 256,
   absentDeleteFails: false,

@@ -1,12 +1,14 @@
 /**
- * The notifications of one controller: in order, bounded, the newest state kept. What a notification says is decided when
- * it is sent; one that wants an answer (NotifRetry) stays until its NotifyResp, over reconnects, in TR-369's retry windows.
+ * The notifications of one controller: in order, bounded in number and bytes, the newest state kept. What a notification
+ * says is decided when it is sent; one that wants an answer (NotifRetry) stays until its NotifyResp, over reconnects, in
+ * TR-369's retry windows.
  */
 import type { Notify } from "../../proto/generated/usp-msg.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { requestMsg } from "./codec.ts";
 import type { Controller } from "./controllers.ts";
+import { heldBytes, textBytes, type Holder, type NotificationRoom } from "./notification-room.ts";
 import type { Door } from "./policy.ts";
 import { retryDelay } from "./retry.ts";
 
@@ -21,6 +23,8 @@ export interface Entry {
   readonly retry: boolean;
   /** Whether it says how something stands now (ValueChange): lost, nobody would say it again. */
   readonly isState: boolean;
+  /** What it holds while it waits: 0 for a state, which the model holds, and for what is never given up for room. */
+  readonly bytes: number;
   /** By the monotonic clock; Infinity: never. */
   readonly expiresAt: number;
   /** What to say to the one behind that door now; `undefined`: nothing, any more or at all. */
@@ -50,7 +54,7 @@ export interface OutboxCounters {
   sent: number;
   /** Replaced by a newer value of the same parameter before they were sent or answered. */
   coalesced: number;
-  /** Lost to a full queue, or too big for the MTP. */
+  /** Lost to a full queue or to want of room, or too big for the MTP. */
   dropped: number;
   expired: number;
 }
@@ -62,12 +66,19 @@ export interface OutboxParts {
   readonly random: () => number;
   /** Happenings that wait, of each kind: those that want an answer, and the others. Of states, eight times as many. */
   readonly capacity: number;
+  /** That happenings may hold, in bytes: one half what is out and unanswered, the other what waits. */
+  readonly capacityBytes: number;
+  /** Shared by all controllers. */
+  readonly room: NotificationRoom;
   readonly counters: OutboxCounters;
 }
 
 interface Unanswered {
   readonly entry: Entry;
-  readonly msg: ReturnType<typeof requestMsg>;
+  readonly msgId: string;
+  /** Absent for a state: it is as it was, or a newer one would have replaced it, and can be read again. */
+  readonly msg: ReturnType<typeof requestMsg> | undefined;
+  readonly bytes: number;
   attempts: number;
   timer: NodeJS.Timeout | undefined;
 }
@@ -78,21 +89,33 @@ const FLUSH_INTERVAL_MS = 10;
 const STATES = 8;
 /** Handed to the MTP and not yet taken: more wait here, where newer values replace older ones. */
 const WINDOW = 64;
+/** The same in bytes, of texts: far below what an MTP holds for all controllers, so that it refuses none for it. */
+const WINDOW_BYTES = 2 ** 20;
 
-export class Outbox {
+/** Of one kind, oldest first. */
+class Line {
+  readonly entries = new Set<Entry>();
+  bytes = 0;
+}
+
+export class Outbox implements Holder {
   #controller: Controller;
   readonly #postman: Postman;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #random: () => number;
   readonly #capacity: number;
+  readonly #capacityBytes: number;
+  readonly #room: NotificationRoom;
   readonly #counters: OutboxCounters;
   readonly #queue = new Map<string, Entry>();
   /** Of the queue: happenings that want an answer, those that do not, and states. */
-  readonly #kinds = { retry: new Set<Entry>(), plain: new Set<Entry>(), state: new Set<Entry>() };
+  readonly #kinds = { retry: new Line(), plain: new Line(), state: new Line() };
   readonly #unanswered = new Map<string, Unanswered>();
   readonly #unansweredByKey = new Map<string, string>();
+  #unansweredBytes = 0;
   #inFlight = 0;
+  #inFlightBytes = 0;
   /** Said once for each time that the queue overflows. */
   #isOverflowing = false;
   #lastFlush = -Infinity;
@@ -105,7 +128,10 @@ export class Outbox {
     this.#log = parts.log;
     this.#random = parts.random;
     this.#capacity = parts.capacity;
+    this.#capacityBytes = parts.capacityBytes;
+    this.#room = parts.room;
     this.#counters = parts.counters;
+    this.#room.add(this);
   }
 
   /** The controller's row changed. */
@@ -118,6 +144,7 @@ export class Outbox {
       this.#counters.coalesced++;
       return; // it is read when it is sent
     }
+    if (entry.bytes > this.#capacityBytes) return this.#dropped();
     const older = this.#unansweredByKey.get(entry.key);
     if (older !== undefined) {
       this.#counters.coalesced++;
@@ -133,10 +160,10 @@ export class Outbox {
     this.#scheduled = undefined;
     this.#lastFlush = this.#clock.monotonic();
     for (const entry of this.#queue.values()) {
-      if (this.#inFlight >= WINDOW) return; // goes on when the link took some
+      if (this.#inFlight >= WINDOW || this.#inFlightBytes >= WINDOW_BYTES) return; // goes on when the link took some
       const door = this.#postman.door(this.#controller);
       if (!door) return; // goes on when a link is up
-      if (entry.retry && this.#unanswered.size >= this.#capacity) continue; // goes on when one is answered
+      if (entry.retry && (entry.bytes > 0 ? this.#isFull : this.#isFullInNumber)) continue; // goes on when one is answered
       this.#dequeue(entry);
       if (entry.expiresAt <= this.#clock.monotonic()) {
         this.#counters.expired++;
@@ -168,6 +195,7 @@ export class Outbox {
   }
 
   close(): void {
+    this.#room.remove(this);
     this.#scheduled?.cancel();
     this.#scheduled = undefined;
     for (const entry of this.#queue.values()) this.#dequeue(entry);
@@ -178,20 +206,71 @@ export class Outbox {
     return this.#queue.size + this.#unanswered.size;
   }
 
+  /** Of happenings; what is in the hands of the MTP and wants no answer is no longer among them. */
+  get heldBytes(): number {
+    return this.#waitingBytes + this.#unansweredBytes;
+  }
+
+  /** For all: of what is out and what waits the greater part, oldest first; else the newest would never leave. */
+  giveWay(): boolean {
+    return this.#unansweredBytes > this.#waitingBytes ? this.#dropUnanswered() : this.#dropWaiting();
+  }
+
+  /** The oldest of the kind that holds most: great ones that nobody answers do not push small ones out. */
+  #dropWaiting(): boolean {
+    const { retry, plain } = this.#kinds;
+    const oldest = first(plain.bytes > retry.bytes ? plain.entries : retry.entries);
+    if (!oldest) return false;
+    this.#dequeue(oldest);
+    this.#dropped();
+    return true;
+  }
+
+  #dropUnanswered(): boolean {
+    const oldest = first(this.#unanswered.values());
+    if (!oldest) return false;
+    this.#forget(oldest.msgId);
+    this.#dropped();
+    return true;
+  }
+
+  get #waitingBytes(): number {
+    return this.#kinds.retry.bytes + this.#kinds.plain.bytes;
+  }
+
+  get #isFullInNumber(): boolean {
+    return this.#unanswered.size >= this.#capacity;
+  }
+
+  get #isFull(): boolean {
+    return this.#isFullInNumber || this.#unansweredBytes >= this.#capacityBytes / 2;
+  }
+
+  #fit(): void {
+    while (this.heldBytes > this.#capacityBytes) if (!this.#dropWaiting() && !this.#dropUnanswered()) break;
+    this.#room.fit();
+  }
+
   /** Into the queue; where it is full, the oldest of the kind makes room. */
   #enqueue(entry: Entry): void {
     const kind = this.#kinds[kindOf(entry)];
-    if (kind.size >= this.#capacity * (entry.isState ? STATES : 1)) {
-      const [oldest] = kind;
+    if (kind.entries.size >= this.#capacity * (entry.isState ? STATES : 1)) {
+      const [oldest] = kind.entries;
       if (oldest) this.#dequeue(oldest);
       this.#dropped();
     }
     this.#queue.set(entry.key, entry);
-    kind.add(entry);
+    kind.entries.add(entry);
+    kind.bytes += entry.bytes;
+    if (entry.bytes > 0) this.#fit();
   }
 
   #dequeue(entry: Entry): void {
-    if (this.#queue.delete(entry.key)) this.#kinds[kindOf(entry)].delete(entry);
+    if (this.#queue.delete(entry.key)) {
+      const kind = this.#kinds[kindOf(entry)];
+      kind.entries.delete(entry);
+      kind.bytes -= entry.bytes;
+    }
     if (this.#queue.size === 0) this.#isOverflowing = false;
   }
 
@@ -199,8 +278,8 @@ export class Outbox {
     this.#counters.dropped++;
     if (this.#isOverflowing) return;
     this.#isOverflowing = true;
-    const { endpointId } = this.#controller;
-    this.#log.warn(`more than ${this.#capacity} notifications wait for ${endpointId}: the oldest are dropped`);
+    const bounds = `${this.#capacity} notifications or ${this.#capacityBytes} bytes, or too much waits for all controllers`;
+    this.#log.warn(`more than ${bounds}: the oldest for ${this.#controller.endpointId} are dropped`);
   }
 
   #schedule(): void {
@@ -218,13 +297,18 @@ export class Outbox {
   #send(given: Entry, notification: Notification): void {
     const entry = given.retry && this.#postman.isBroker?.(this.#controller) ? { ...given, retry: false } : given;
     const msgId = this.#postman.newMsgId();
-    const value: Notify = { subscriptionId: entry.subscriptionId, sendResp: entry.retry, notification };
-    const msg = requestMsg(msgId, { $case: "notify", value });
+    const msg = notify(entry, msgId, notification);
     if (entry.retry) {
-      const unanswered = { entry, msg, attempts: 0, timer: undefined };
+      // What is made for its reader may hold more than what it was made from.
+      const bytes = entry.bytes > 0 ? Math.max(entry.bytes, heldBytes(notification)) : 0;
+      if (bytes > this.#capacityBytes) return this.#dropped();
+      const kept = entry.isState ? undefined : msg;
+      const unanswered = { entry, msgId, msg: kept, bytes, attempts: 0, timer: undefined };
       this.#unanswered.set(msgId, unanswered);
+      this.#unansweredBytes += bytes;
       this.#unansweredByKey.set(entry.key, msgId);
       this.#arm(unanswered);
+      this.#fit();
     }
     this.#post(entry, msg);
   }
@@ -232,9 +316,12 @@ export class Outbox {
   #post(entry: Entry, msg: ReturnType<typeof requestMsg>): void {
     const taken = this.#postman.post(this.#controller, msg);
     if (!taken) return;
+    const bytes = textBytes(msg);
     this.#inFlight++;
+    this.#inFlightBytes += bytes;
     const settled = taken.then((outcome) => {
       this.#inFlight--;
+      this.#inFlightBytes -= bytes;
       if (outcome === "taken") this.#counters.sent++;
       else if (outcome === "tooBig" || (outcome === "refused" && !entry.retry)) {
         this.#counters.dropped++;
@@ -259,27 +346,44 @@ export class Outbox {
     unanswered.timer.unref();
   }
 
-  #expire({ msg }: Unanswered): void {
+  #expire({ msgId }: Unanswered): void {
     this.#counters.expired++;
-    this.#forget(msg.header?.msgId ?? "");
+    this.#forget(msgId);
   }
 
   #repeat(unanswered: Unanswered): void {
-    const { entry, msg } = unanswered;
+    const { entry, msgId } = unanswered;
     if (entry.expiresAt <= this.#clock.monotonic()) return this.#expire(unanswered);
     this.#arm(unanswered);
-    this.#post(entry, msg);
+    const door = this.#postman.door(this.#controller);
+    if (!door) return; // said again when a link is up
+    const notification = unanswered.msg ? undefined : entry.build(door);
+    const msg = unanswered.msg ?? (notification && notify(entry, msgId, notification));
+    if (msg) this.#post(entry, msg);
+    else this.#forget(msgId);
   }
 
   #forget(msgId: string): void {
     const unanswered = this.#unanswered.get(msgId);
     if (!unanswered) return;
+    const wasFull = this.#isFull;
     clearTimeout(unanswered.timer);
     this.#unanswered.delete(msgId);
+    this.#unansweredBytes -= unanswered.bytes;
     if (this.#unansweredByKey.get(unanswered.entry.key) === msgId) this.#unansweredByKey.delete(unanswered.entry.key);
-    // It was the one too many that held others back.
-    if (this.#unanswered.size === this.#capacity - 1 && this.#queue.size > 0) this.#schedule();
+    // It may have been the one too many that held others back.
+    if (wasFull && this.#queue.size > 0) this.#schedule();
   }
+}
+
+function notify(entry: Entry, msgId: string, notification: Notification): ReturnType<typeof requestMsg> {
+  const value: Notify = { subscriptionId: entry.subscriptionId, sendResp: entry.retry, notification };
+  return requestMsg(msgId, { $case: "notify", value });
+}
+
+function first<Item extends { readonly bytes: number }>(items: Iterable<Item>): Item | undefined {
+  for (const item of items) if (item.bytes > 0) return item;
+  return undefined;
 }
 
 const kindOf = ({ isState, retry }: Entry) => (isState ? "state" : retry ? "retry" : "plain");

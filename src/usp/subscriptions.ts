@@ -10,7 +10,8 @@ import { Transaction } from "../model/transaction.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
 import type { Controller, Controllers } from "./controllers.ts";
 import * as notification from "./notification.ts";
-import { Outbox, type Notification, type OutboxCounters, type Postman } from "./outbox.ts";
+import { heldBytes, NotificationRoom } from "./notification-room.ts";
+import { Outbox, type Entry, type Notification, type OutboxCounters, type Postman } from "./outbox.ts";
 import { readSubscription, endOf, SUBSCRIPTION_TABLE, type Subscription } from "./subscription.ts";
 import { SubscriptionIndex } from "./subscription-index.ts";
 import { Triggers } from "./trigger.ts";
@@ -23,7 +24,10 @@ export interface SubscriptionParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly random: () => number;
+  /** Of notifications that wait for one controller, and what they may hold, in bytes; and for all controllers. */
   readonly capacity: number;
+  readonly capacityBytes: number;
+  readonly totalBytes: number;
 }
 
 /** How long after a change the rows that a deletion may select by value are looked up anew. */
@@ -35,6 +39,7 @@ export class Subscriptions {
   readonly #parts: SubscriptionParts;
   readonly #index: SubscriptionIndex;
   readonly #triggers: Triggers;
+  readonly #room: NotificationRoom;
   readonly #outboxes = new Map<string, Outbox>();
   #serial = 0;
   #endTimer: NodeJS.Timeout | undefined;
@@ -43,6 +48,7 @@ export class Subscriptions {
   constructor(parts: SubscriptionParts) {
     this.#parts = parts;
     this.#index = new SubscriptionIndex(parts.tree);
+    this.#room = new NotificationRoom(parts.totalBytes);
     this.#triggers = new Triggers({ ...parts, view: ({ recipient }) => this.viewOf(recipient) });
   }
 
@@ -109,6 +115,7 @@ export class Subscriptions {
       subscriptionId: "",
       retry: true,
       isState: false,
+      bytes: 0, // small, and one for each controller
       expiresAt: Infinity,
       build: () => ({ $case: "onBoardReq", value }),
       answered,
@@ -152,9 +159,14 @@ export class Subscriptions {
     return sum;
   }
 
+  get heldBytes(): number {
+    return this.#room.bytes;
+  }
+
   #valueChanged(subscription: Subscription, path: string, param: string): void {
     const key = `${subscription.path} ${path}${param}`;
-    this.#push(subscription, key, true, (view) => notification.valueChange(view, path, param));
+    const build = (view: View) => notification.valueChange(view, path, param);
+    this.#push(subscription, { key, isState: true, bytes: 0 }, build);
   }
 
   #event(
@@ -177,16 +189,17 @@ export class Subscriptions {
     const object = supportedPath === undefined ? tree.at(change.path)?.object : tree.object(supportedPath);
     if (!object) return;
     const recipient = change.kind === "event" ? change.recipient : undefined;
+    let bytes: number | undefined;
     for (const subscription of this.#index.ofObject(type, object, change.path, options)) {
       if (recipient !== undefined && recipient !== subscription.recipient) continue;
-      this.#push(subscription, `${++this.#serial}`, false, build);
+      bytes ??= heldBytes(change);
+      this.#push(subscription, { key: `${++this.#serial}`, isState: false, bytes }, build);
     }
   }
 
   #push(
     subscription: Subscription,
-    key: string,
-    isState: boolean,
+    happened: Pick<Entry, "key" | "isState" | "bytes">,
     build: (view: View) => Notification | undefined,
   ): void {
     const { controllers, clock } = this.#parts;
@@ -195,11 +208,10 @@ export class Subscriptions {
     if (subscription.action !== "Notify") this.#triggers.pull({ subscription, build });
     if (subscription.action === "Config") return;
     this.#outbox(controller).push({
-      key,
+      ...happened,
       subscription: subscription.path,
       subscriptionId: subscription.id,
       retry: subscription.retry,
-      isState,
       expiresAt: subscription.retry ? clock.monotonic() + subscription.expirationMs : Infinity,
       build: (door) => {
         const current = controllers.at(subscription.recipient);
@@ -211,7 +223,7 @@ export class Subscriptions {
   #outbox(controller: Controller): Outbox {
     let outbox = this.#outboxes.get(controller.path);
     if (!outbox) {
-      outbox = new Outbox(controller, { ...this.#parts, counters: this.counters });
+      outbox = new Outbox(controller, { ...this.#parts, room: this.#room, counters: this.counters });
       this.#outboxes.set(controller.path, outbox);
     }
     return outbox;
