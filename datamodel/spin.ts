@@ -4,6 +4,7 @@
  */
 import { argument, command, counter, event, object, readOnly, readWrite, writeOnce } from "./schema.ts";
 import { detectionObjects } from "./spin-detection.ts";
+import { historyObjects } from "./spin-history.ts";
 import { ROOT } from "./spin-root.ts";
 import { addressList, destinationList, ipAddress, macAddress, macAddressList, nameList, portList } from "./types.ts";
 import {
@@ -308,4 +309,5 @@ export const spinObjects = [
   SpinDeviceStats,
   SpinRule,
   ...detectionObjects,
+  ...historyObjects,
 ] as const;

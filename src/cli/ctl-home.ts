@@ -19,7 +19,8 @@ export async function rowsOf(
   name: "Device" | "Rule" | "Incident",
 ): Promise<Row[]> {
   const table = `${ROOT}${name}.`;
-  const outcomes = await controller.get([table]);
+  // A row and the single objects below it: the lists of History would be most of the answer, and may be too much for one.
+  const outcomes = await controller.get([table], { maxDepth: 2 });
   for (const { error } of outcomes) if (error !== undefined) throw error;
   const byInstance = new Map<number, [path: string, value: Json][]>();
   for (const [path, value] of await typedValues(controller, outcomes)) {

@@ -26,6 +26,7 @@ import { quarantineNewDevices } from "../objects/quarantine.ts";
 import { spinCapture, spinCaptureSource } from "../objects/spin-capture.ts";
 import { applyDetectionSettings, spinDetectionObjects } from "../objects/spin-detection.ts";
 import { spinDevice, spinDeviceStats } from "../objects/spin-device.ts";
+import { spinHistoryObjects } from "../objects/spin-history.ts";
 import { spinIncident, tellIncidents } from "../objects/spin-incident.ts";
 import { spinRoot } from "../objects/spin-root.ts";
 import { restoreRules, spinRule } from "../objects/spin-rule.ts";
@@ -139,6 +140,7 @@ export function northbound(options: NorthboundOptions): Northbound {
     spinRule(spin),
     spinIncident(spin),
     ...spinDetectionObjects(spin),
+    ...spinHistoryObjects(spin),
     ...reports.objects,
     ...(options.benchRows === undefined ? [] : benchObjects(options.benchRows, persistence)),
   ];

@@ -2,6 +2,7 @@
 import type { Log } from "../lib/log.ts";
 import type { Persistence } from "../model/persistence.ts";
 import type { Detection } from "../spin/detection.ts";
+import type { History } from "../spin/history.ts";
 import type { Source } from "../spin/observation.ts";
 import type { Authority } from "../spin/policy.ts";
 import type { RuleBook, RuleHits } from "../spin/rules.ts";
@@ -25,6 +26,7 @@ export interface SpinParts {
     /** Hits of a rule as they were saved before this start. */
     savedHits(rule: number): RuleHits | undefined;
     readonly detection: Detection;
+    readonly history: History;
   };
   readonly capture: CaptureControl;
   readonly persistence: Persistence | undefined;

@@ -127,7 +127,7 @@ function tupleHash(
   return hash >>> 0;
 }
 
-function writeNumber(into: number[], value: number): void {
+export function writeNumber(into: number[], value: number): void {
   let left = value;
   while (left >= 128) {
     into.push((left % 128) | 128);
@@ -137,7 +137,7 @@ function writeNumber(into: number[], value: number): void {
 }
 
 /** Past the end, `reader.at` stands beyond the bytes. */
-function readNumber(bytes: Uint8Array, reader: { at: number }): number {
+export function readNumber(bytes: Uint8Array, reader: { at: number }): number {
   let value = 0;
   let factor = 1;
   for (;;) {

@@ -20,6 +20,7 @@ import type { DeviceRow } from "./devices.ts";
 import { HomeMap, peerOffset } from "./direction.ts";
 import { EndedFlows } from "./ended-flows.ts";
 import { FlowTable } from "./flows.ts";
+import { History } from "./history.ts";
 import { Keeper } from "./keeper.ts";
 import { Names } from "./names.ts";
 import { Neighbourhood } from "./neighbourhood.ts";
@@ -59,6 +60,8 @@ const SWEEP_TICKS = 30;
 /** Flows that began so shortly before their address changed hands are the new owner's. */
 const HANDOVER_MS = 2000;
 const STOP_PATIENCE_MS = 3000;
+/** The source that all flows come from, where there is one. */
+const FLOW_SOURCE = "conntrack";
 
 export interface SpinOptions {
   readonly clock: Clock;
@@ -83,6 +86,7 @@ export class Spin implements Home {
   readonly summary: HomeSummary;
   readonly capture: CaptureFigures;
   readonly detection: Detection;
+  readonly history: History;
 
   readonly #options: SpinOptions;
   readonly #limits: Limits;
@@ -179,6 +183,7 @@ export class Spin implements Home {
         this.#notify({ kind: "incident", notice });
       },
     });
+    this.history = new History({ clock, slots, counters: this.#counters, devices: this.#devices });
     this.#neighbourhood = new Neighbourhood({
       clock,
       home: this.#home,
@@ -361,6 +366,7 @@ export class Spin implements Home {
     const now = (this.#tickedAt = this.#clock.monotonic());
     this.#devices.tick();
     this.#counters.sample(now);
+    this.history.tick(this.#isWatched());
     this.#destinations.tick(now);
     this.#flows.tick();
     this.#answers.tick();
@@ -371,6 +377,12 @@ export class Spin implements Home {
     this.#condition.update();
     if (this.rules.size > 0) void this.harvest();
     this.#keeper?.tick();
+  }
+
+  /** What the devices move is being counted: capture is on, and its source of flows works. */
+  #isWatched(): boolean {
+    const conntrack = this.#options.sources?.find(({ name }) => name === FLOW_SOURCE)?.health.status ?? "Running";
+    return this.#sources.enabled && (conntrack === "Running" || conntrack === "Degraded");
   }
 
   harvest(all = false): Promise<void> {
@@ -452,6 +464,7 @@ export class Spin implements Home {
     this.#destinations.removeAll(slot);
     this.#ended.removeAll(slot);
     this.detection.clear(slot);
+    this.history.clear(slot);
   }
 
   /** A rule of ours stops the flow. */
@@ -633,6 +646,7 @@ export class Spin implements Home {
       baselines: this.#baselines,
       names: this.#names,
       detection: this.detection,
+      history: this.history,
       now: this.#clock.now(),
       monotonic: this.#clock.monotonic(),
     };

@@ -50,7 +50,7 @@ describe("a device that is seen for the first time", () => {
       ]),
     );
     expect(print(operator.notifies[0])).toContain(`"PhysAddress":"${PHONE}"`);
-    expect(await readAll(operator, path)).toEqual({
+    expect({ ...(await read(operator, path)), ...(await read(operator, `${path}Stats.`)) }).toEqual({
       Alias: "cpe-1",
       PhysAddress: PHONE,
       Randomized: "true",

@@ -1,0 +1,343 @@
+/**
+ * What each device and the home moved, minute by minute, hour by hour and day by day. An interval is one of the UTC clock:
+ * its number is the time divided by its length, so that daylight saving means nothing here and a restart goes on in the
+ * same interval. What a slot moved in the open interval is the difference of its counters from a mark; only where an
+ * interval ends is there anything to do, and then a subtraction a slot.
+ *
+ * What nobody saw is zero and suspect: intervals of which more than a tenth passed unwatched (the agent was not running,
+ * capture was off, the clock jumped), and those before a device was known.
+ */
+import type { Clock } from "../lib/clock.ts";
+import { readNumber, writeNumber } from "./baselines.ts";
+import { Counter, type Counters } from "./counters.ts";
+import type { DeviceTable } from "./devices.ts";
+
+/** How long an interval is, and how many that are over are kept. */
+export const SPANS = {
+  Minute: { seconds: 60, samples: 60 },
+  Hour: { seconds: 3600, samples: 48 },
+  Day: { seconds: 86_400, samples: 35 },
+} as const;
+export type SpanName = keyof typeof SPANS;
+
+/** Intervals that are over, oldest first; every list is as long as the span keeps, and made when it is read. */
+export interface Report {
+  readonly bytesSent: readonly number[];
+  readonly bytesReceived: readonly number[];
+  readonly blockedPackets: readonly number[];
+  /** 1 where the values are not the whole truth. */
+  readonly suspect: readonly number[];
+}
+
+export interface HistoryOptions {
+  readonly clock: Clock;
+  readonly slots: number;
+  readonly counters: Counters;
+  readonly devices: DeviceTable;
+}
+
+const COLUMNS = [Counter.BytesSent, Counter.BytesReceived, Counter.BlockedPackets] as const;
+const WIDTH = COLUMNS.length;
+/** Of an interval, so much may pass unwatched before its values are suspect. */
+const UNWATCHED_PART = 0.1;
+/** A gateway without a battery starts in the past, until it hears the time: so long after a start that is waited for. */
+const PATIENCE_MS = 10 * 60_000;
+
+export class History {
+  readonly #options: HistoryOptions;
+  readonly #spans: { readonly [Name in SpanName]: Span };
+  /** Until when the home was watched (wall clock). */
+  #watchedUntil: number;
+  /** Until when (monotonic) a clock that stands before the saved time is not believed. */
+  #patientUntil = -Infinity;
+
+  constructor(options: HistoryOptions) {
+    this.#options = options;
+    const now = (this.#watchedUntil = options.clock.now());
+    const span = (name: SpanName) => new Span(SPANS[name].seconds, SPANS[name].samples, options, now);
+    this.#spans = { Minute: span("Minute"), Hour: span("Hour"), Day: span("Day") };
+  }
+
+  /** The second's work. `isWatched`: what the devices move is being counted. */
+  tick(isWatched: boolean): void {
+    const { clock } = this.#options;
+    const now = clock.now();
+    if (now < this.#watchedUntil && clock.monotonic() < this.#patientUntil) return;
+    this.#patientUntil = -Infinity;
+    for (const span of Object.values(this.#spans)) span.moveTo(now, now - this.#watchedUntil);
+    if (isWatched) this.#watchedUntil = now;
+  }
+
+  /** Of the device with that instance number, or of the home; `undefined`: there is no such device. */
+  report(name: SpanName, device?: number): Report | undefined {
+    const { counters, devices } = this.#options;
+    if (device === undefined) return this.#spans[name].report(counters.home, 0);
+    const row = devices.byNumber(device);
+    return row && this.#spans[name].report(row.slot, row.firstSeen);
+  }
+
+  /** When the newest sample of a report ended: milliseconds since 1970. */
+  end(name: SpanName): number {
+    return this.#spans[name].end;
+  }
+
+  /** The slot is another device's from now on. */
+  clear(slot: number): void {
+    for (const span of Object.values(this.#spans)) span.clear(slot);
+  }
+
+  /** Belongs into one document with the counters: the open intervals are differences from them. */
+  save(): unknown {
+    const { counters, devices } = this.#options;
+    const pack = (slot: number) => {
+      const values: number[] = [];
+      for (const span of Object.values(this.#spans)) span.save(slot, values);
+      return packed(values);
+    };
+    return {
+      at: Math.round(this.#watchedUntil),
+      suspect: Object.values(this.#spans).map((span) => [span.open, span.suspects()]),
+      home: pack(counters.home),
+      devices: [...devices.values()].map(({ number, slot }) => [number, pack(slot)]),
+    };
+  }
+
+  /** Takes what `save` made, once counters and devices are loaded; what it is not is left out. */
+  load(saved: unknown): void {
+    const spans = Object.values(this.#spans);
+    // What was counted in an earlier life did not happen now.
+    for (const span of spans) span.mark();
+    if (typeof saved !== "object" || saved === null) return;
+    const { at, suspect, home, devices } = saved as Record<string, unknown>;
+    if (!Number.isSafeInteger(at) || !Array.isArray(suspect) || !Array.isArray(devices)) return;
+    if (!spans.every((span, k) => span.canResume((suspect as unknown[])[k]))) return;
+    for (const [k, span] of spans.entries()) span.resume((suspect as [number, string][])[k] as [number, string]);
+    this.#watchedUntil = at as number;
+    this.#patientUntil = this.#options.clock.monotonic() + PATIENCE_MS;
+    this.#unpack(this.#options.counters.home, home);
+    for (const entry of devices as unknown[]) {
+      const [number, text] = Array.isArray(entry) ? (entry as unknown[]) : [];
+      const row = this.#options.devices.byNumber(Number(number));
+      if (row) this.#unpack(row.slot, text);
+    }
+  }
+
+  #unpack(slot: number, text: unknown): void {
+    const spans = Object.values(this.#spans);
+    const values = unpacked(
+      text,
+      spans.reduce((sum, { size }) => sum + size, 0),
+    );
+    let from = 0;
+    for (const span of spans) {
+      if (values) span.load(slot, values.subarray(from, from + span.size));
+      from += span.size;
+    }
+  }
+}
+
+/** One ring: for each of the last intervals three values a slot, and the open interval beside it. */
+class Span {
+  readonly #ms: number;
+  readonly #samples: number;
+  readonly #counters: Counters;
+  readonly #slots: number;
+  /** By position (the interval's number modulo the samples), slot and column. */
+  readonly #values: Float64Array;
+  readonly #suspect: Uint8Array;
+  /** Counters as they stood when the open interval began, less what it already had. */
+  readonly #marks: Float64Array;
+  /** Number of the open interval. */
+  open: number;
+  #isOpenSuspect: boolean;
+
+  constructor(seconds: number, samples: number, { slots, counters }: HistoryOptions, now: number) {
+    this.#ms = seconds * 1000;
+    this.#samples = samples;
+    this.#counters = counters;
+    this.#slots = slots + 1;
+    this.#values = new Float64Array(samples * this.#slots * WIDTH);
+    this.#suspect = new Uint8Array(samples).fill(1);
+    this.#marks = new Float64Array(this.#slots * WIDTH);
+    this.open = Math.floor(now / this.#ms);
+    this.#isOpenSuspect = now - this.open * this.#ms > this.#ms * UNWATCHED_PART;
+  }
+
+  /** How many numbers `save` writes. */
+  get size(): number {
+    return (this.#samples + 1) * WIDTH;
+  }
+
+  /** @param unwatchedMs How long ago it was, by the wall clock, that the home was watched; negative: the clock went back. */
+  moveTo(now: number, unwatchedMs: number): void {
+    const next = Math.floor(now / this.#ms);
+    const isGap = Math.abs(unwatchedMs) > this.#ms * UNWATCHED_PART;
+    if (isGap) this.#isOpenSuspect = true;
+    if (next > this.open) {
+      this.#close(next);
+      this.#isOpenSuspect = isGap;
+    } else if (next < this.open) this.#isOpenSuspect = this.#reopen(next) || isGap;
+  }
+
+  #close(next: number): void {
+    const at = this.#at(this.open);
+    for (let slot = 0; slot < this.#slots; slot++)
+      for (let column = 0; column < WIDTH; column++)
+        this.#values[(at * this.#slots + slot) * WIDTH + column] = this.#moved(slot, column);
+    this.mark();
+    this.#suspect[at] = this.#isOpenSuspect ? 1 : 0;
+    // Where more intervals went by than there is room for, the last ones are all that is left.
+    const first = Math.max(this.open + 1, next - this.#samples);
+    for (let gap = first; gap < next; gap++) this.#empty(gap);
+    this.open = next;
+  }
+
+  /** The open interval begins with nothing. */
+  mark(): void {
+    for (let slot = 0; slot < this.#slots; slot++)
+      for (let column = 0; column < WIDTH; column++) this.#marks[slot * WIDTH + column] = this.#counter(slot, column);
+  }
+
+  /**
+   * The clock went back: what lies after its new time has not happened yet. The interval that it went back into goes on
+   * with what it had, and with what was open. Returns whether what it had was suspect.
+   */
+  #reopen(next: number): boolean {
+    const before = this.open;
+    const isKept = next >= before - this.#samples;
+    const from = this.#at(next) * this.#slots * WIDTH;
+    for (let k = 0; isKept && k < this.#marks.length; k++)
+      this.#marks[k] = (this.#marks[k] as number) - (this.#values[from + k] as number);
+    const wasSuspect = !isKept || this.#suspect[this.#at(next)] === 1;
+    // Their positions are those of intervals that had already left.
+    for (let gone = Math.max(next, before - this.#samples); gone < before; gone++) this.#empty(gone);
+    this.open = next;
+    return wasSuspect;
+  }
+
+  get end(): number {
+    return this.open * this.#ms;
+  }
+
+  report(slot: number, knownSince: number): Report {
+    const each = (value: (interval: number) => number) =>
+      Array.from({ length: this.#samples }, (_, k) => value(this.open - this.#samples + k));
+    const column = (index: number) =>
+      each((interval) => this.#values[(this.#at(interval) * this.#slots + slot) * WIDTH + index] as number);
+    // A device that was first seen in the future was so by a clock that has been set since.
+    const since = knownSince < this.end + this.#ms ? knownSince : 0;
+    const suspect = (interval: number) =>
+      since < (interval + 1) * this.#ms ? (this.#suspect[this.#at(interval)] as number) : 1;
+    return {
+      get bytesSent() {
+        return column(0);
+      },
+      get bytesReceived() {
+        return column(1);
+      },
+      get blockedPackets() {
+        return column(2);
+      },
+      get suspect() {
+        return each(suspect);
+      },
+    };
+  }
+
+  clear(slot: number): void {
+    this.load(slot, new Float64Array(this.size));
+    // Its counters are cleared too, before or after.
+    this.#marks.fill(0, slot * WIDTH, (slot + 1) * WIDTH);
+  }
+
+  /** What the open interval has, then those that are over, the newest first. */
+  save(slot: number, into: number[]): void {
+    for (let column = 0; column < WIDTH; column++) {
+      into.push(this.#moved(slot, column));
+      for (let back = 1; back <= this.#samples; back++)
+        into.push(this.#values[(this.#at(this.open - back) * this.#slots + slot) * WIDTH + column] as number);
+    }
+  }
+
+  load(slot: number, values: Float64Array): void {
+    for (let column = 0; column < WIDTH; column++) {
+      const from = column * (this.#samples + 1);
+      this.#marks[slot * WIDTH + column] = this.#counter(slot, column) - (values[from] as number);
+      for (let back = 1; back <= this.#samples; back++)
+        this.#values[(this.#at(this.open - back) * this.#slots + slot) * WIDTH + column] = values[
+          from + back
+        ] as number;
+    }
+  }
+
+  /** A digit an interval, in the order of `save`. */
+  suspects(): string {
+    let text = this.#isOpenSuspect ? "1" : "0";
+    for (let back = 1; back <= this.#samples; back++) text += this.#suspect[this.#at(this.open - back)];
+    return text;
+  }
+
+  canResume(saved: unknown): boolean {
+    const [open, digits] = Array.isArray(saved) ? (saved as unknown[]) : [];
+    return Number.isSafeInteger(open) && typeof digits === "string" && digits.length === this.#samples + 1;
+  }
+
+  resume([open, digits]: [number, string]): void {
+    this.open = open;
+    this.#isOpenSuspect = digits[0] !== "0";
+    for (let back = 1; back <= this.#samples; back++)
+      this.#suspect[this.#at(open - back)] = digits[back] === "0" ? 0 : 1;
+  }
+
+  #empty(interval: number): void {
+    const at = this.#at(interval);
+    this.#values.fill(0, at * this.#slots * WIDTH, (at + 1) * this.#slots * WIDTH);
+    this.#suspect[at] = 1;
+  }
+
+  #moved(slot: number, column: number): number {
+    return this.#counter(slot, column) - (this.#marks[slot * WIDTH + column] as number);
+  }
+
+  #counter(slot: number, column: number): number {
+    return this.#counters.get(slot, COLUMNS[column] as (typeof COLUMNS)[number]);
+  }
+
+  /** Also of intervals before 1970, where a clock without a battery may begin. */
+  #at(interval: number): number {
+    return ((interval % this.#samples) + this.#samples) % this.#samples;
+  }
+}
+
+/** LEB128 numbers, a run of zeros as a zero and its length: most devices are silent most of the time. */
+function packed(values: readonly number[]): string {
+  const bytes: number[] = [];
+  for (let k = 0; k < values.length; k++) {
+    const from = k;
+    while (values[k] === 0) k++;
+    if (k > from) {
+      writeNumber(bytes, 0);
+      writeNumber(bytes, k - from);
+    }
+    if (k < values.length) writeNumber(bytes, Math.max(0, values[k] as number));
+  }
+  return Buffer.from(bytes).toString("base64");
+}
+
+/** `undefined` if it is not exactly so many numbers. */
+function unpacked(text: unknown, count: number): Float64Array | undefined {
+  if (typeof text !== "string") return undefined;
+  const bytes = Buffer.from(text, "base64");
+  const values = new Float64Array(count);
+  const reader = { at: 0 };
+  let k = 0;
+  while (reader.at < bytes.length) {
+    const value = readNumber(bytes, reader);
+    if (value > 0) {
+      if (k < count && value <= Number.MAX_SAFE_INTEGER) values[k] = value;
+      k++;
+    } else k += readNumber(bytes, reader);
+    if (reader.at > bytes.length || k > count) return undefined;
+  }
+  return k === count ? values : undefined;
+}
