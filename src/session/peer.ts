@@ -6,45 +6,27 @@
 import type { UspRecord } from "../../proto/codec.ts";
 import type { Record_PayloadSecurity, SessionContextRecord } from "../../proto/generated/usp-record.ts";
 import { SessionContext } from "./context.ts";
+import { Emitter } from "./emitter.ts";
+import { Encryption } from "./encryption.ts";
+import { Gap } from "./gap.ts";
 import { MessageQueue, type Waiting } from "./message-queue.ts";
 import { digestOf, PastSessions } from "./past.ts";
 import type { PeerParts, PeerStatus, Verdict } from "./peer-parts.ts";
-import { holds, integrityFault, isMac, roomIn, sealed, type Sealed } from "./seal.ts";
+import { holds, integrityFault, isMac } from "./seal.ts";
 import { SecureChannel } from "./secure.ts";
-import { EMPTY_CARGO, MIN_ROOM, Reassembler, segment, type Cargo } from "./segmentation.ts";
+import { EMPTY_CARGO, Reassembler, type Cargo } from "./segmentation.ts";
+import { newSession, type Session } from "./session.ts";
 
 export type { PeerLimits, PeerParts, PeerSettings, PeerStatus, Verdict } from "./peer-parts.ts";
 
 /** From ClientHello to Finished, over a slow broker. */
 const HANDSHAKE_MS = 30_000;
-/** TLS encrypts as fast as it is asked, or never again. */
-const STUCK_MS = 30_000;
 /** Between two segments of one payload. */
 const SEGMENT_MS = 60_000;
-/**
- * What is missing is asked for in the second retry window and later: what is late comes by itself, and each request costs
- * a number that the peer may not expect.
- */
-const FIRST_REQUEST = 2;
-/** Requests for one Record before the session is given up. */
-const REQUESTS = 4;
 /** How long the one who does not give way ignores a session opened against its own. */
 const GLARE_MS = 3_000;
-/** Messages kept for the case that it was so. */
-const UNCONFIRMED = 16;
 /** How long Records of an older session may be on the way before they mean something, and how often they do. */
 const RECALL_MS = 1_000;
-interface Session extends Sealed {
-  readonly context: SessionContext;
-  readonly isOurs: boolean;
-  readonly openedAt: number;
-  /** Of the peer's first Record. */
-  digest: string;
-  isUp: boolean;
-  /** Messages that TLS has not taken yet. */
-  sending: Promise<void>;
-  recalledAt: number;
-}
 
 export class PeerSession {
   readonly #parts: PeerParts;
@@ -52,18 +34,14 @@ export class PeerSession {
   #session: Session | undefined;
   readonly #past = new PastSessions();
   readonly #queue: MessageQueue;
-  /** Given to TLS. */
-  #sendingBytes = 0;
-  /** Since when it has taken nothing of that. */
-  #sendingAt = 0;
-  /** Sent in a session that we opened and the peer has not answered in: they go again in the next one. */
-  #unconfirmed: Uint8Array[] = [];
+  readonly #encryption: Encryption;
+  readonly #emitter: Emitter;
   #retries = 0;
   #retryAt: number | undefined;
   #failedAt = 0;
   #activeAt = 0;
   #segmentAt = 0;
-  #gap: { dueAt: number; requests: number } | undefined;
+  readonly #gap: Gap;
   /** There was a session, and the peer did not leave it: the next Message opens one (R-E2E.7). */
   #isInUse = false;
   #security: Record_PayloadSecurity | undefined;
@@ -72,6 +50,9 @@ export class PeerSession {
     this.#parts = parts;
     this.#queue = new MessageQueue(parts.limits.queuedBytes);
     this.#reassembler = new Reassembler(parts.limits.payloadBytes, parts.budget);
+    this.#gap = new Gap(parts);
+    this.#encryption = new Encryption(parts.clock);
+    this.#emitter = new Emitter(parts, () => (this.#activeAt = parts.clock.monotonic()));
   }
 
   get status(): PeerStatus {
@@ -97,12 +78,14 @@ export class PeerSession {
   }
 
   get keptBytes(): number {
-    return (this.#session?.context.keptBytes ?? 0) + this.#reassembler.bytes + this.#queue.bytes + this.#sendingBytes;
+    return (
+      (this.#session?.context.keptBytes ?? 0) + this.#reassembler.bytes + this.#queue.bytes + this.#encryption.bytes
+    );
   }
 
   /** Resolves when TLS has taken what was given to it; `undefined` while that is little. */
   get backlog(): Promise<void> | undefined {
-    return this.#sendingBytes > this.#parts.limits.queuedBytes ? this.#session?.sending : undefined;
+    return this.#encryption.bytes > this.#parts.limits.queuedBytes ? this.#session?.sending : undefined;
   }
 
   /** Sends a Message. Resolves when the MTP took it, rejects when it will never leave. */
@@ -158,7 +141,7 @@ export class PeerSession {
   drop(reason: string): void {
     this.#end();
     this.#past.clear();
-    this.#unconfirmed = [];
+    this.#queue.forget();
     this.#retryAt = undefined;
     this.#retries = 0;
     this.#isInUse = false;
@@ -174,11 +157,10 @@ export class PeerSession {
   /** By the monotonic clock; Infinity: nothing is due. */
   get nextDue(): number {
     const session = this.#session;
-    const due = [this.#retryAt ?? Infinity, this.#gap?.dueAt ?? Infinity];
+    const due = [this.#retryAt ?? Infinity, this.#gap.dueAt, this.#encryption.stuckAt];
     if (session) due.push(this.#activeAt + this.#parts.settings().expiryMs);
     if (session?.channel && !session.isUp) due.push(session.openedAt + HANDSHAKE_MS);
     if (this.#reassembler.isOpen) due.push(this.#segmentAt + SEGMENT_MS);
-    if (this.#sendingBytes > 0) due.push(this.#sendingAt + STUCK_MS);
     return Math.min(...due);
   }
 
@@ -189,10 +171,10 @@ export class PeerSession {
     const session = this.#session;
     if (session?.channel && !session.isUp && session.openedAt + HANDSHAKE_MS <= now)
       this.#fail("the TLS handshake takes too long");
-    else if (this.#sendingBytes > 0 && this.#sendingAt + STUCK_MS <= now) this.#fail("TLS takes nothing more");
+    else if (this.#encryption.stuckAt <= now) this.#fail("TLS takes nothing more");
     else if (this.#reassembler.isOpen && this.#segmentAt + SEGMENT_MS <= now)
       this.#fail("the rest of a payload is missing");
-    else if (this.#gap && this.#gap.dueAt <= now) this.#request(this.#gap);
+    else if (this.#gap.dueAt <= now) this.#request();
     if (this.#retryAt !== undefined && this.#retryAt <= now) {
       // R-E2E.11: until SessionExpiration, counted from when it failed first.
       this.#retryAt = undefined;
@@ -213,19 +195,19 @@ export class PeerSession {
       return;
     }
     const session = this.#begin(this.#past.newId(random()), isSecure ? 1 : 0, true, clock.monotonic());
-    this.#requeueUnconfirmed();
+    this.#queue.again();
     if (session.channel) return this.#parts.changed();
-    if (this.#queue.isEmpty) this.#emitCargo(session, EMPTY_CARGO).catch(ignore);
+    if (this.#queue.isEmpty) this.#emitter.cargo(session, EMPTY_CARGO).catch(ignore);
     this.#drain();
     this.#parts.changed();
   }
 
   #adopt(id: bigint, security: Record_PayloadSecurity, now: number): void {
     // What went out a while ago in ours was had: the peer just has nothing to say to it.
-    if (this.#session && now - this.#session.openedAt >= GLARE_MS) this.#unconfirmed = [];
+    if (this.#session && now - this.#session.openedAt >= GLARE_MS) this.#queue.forget();
     this.#end();
     this.#retryAt = undefined;
-    this.#requeueUnconfirmed();
+    this.#queue.again();
     this.#security = security;
     this.#begin(id, security, false, now);
   }
@@ -235,17 +217,7 @@ export class PeerSession {
     const context = new SessionContext(id, limits, budget);
     // The channel speaks only after this turn, when the session is there.
     const channel = security === 0 ? undefined : this.#channel(isOurs, () => session);
-    const session: Session = {
-      context,
-      channel,
-      security,
-      isOurs,
-      openedAt: now,
-      digest: "",
-      isUp: false,
-      sending: Promise.resolve(),
-      recalledAt: now,
-    };
+    const session = newSession({ context, channel, security, isOurs, openedAt: now });
     this.#session = session;
     this.#isInUse = true;
     this.#activeAt = now;
@@ -262,7 +234,7 @@ export class PeerSession {
       ...(tls ? { versions: tls } : {}),
       check: (chain) => trust.check(chain, envelope().toId),
       onFlight: (units, isHandshake) => {
-        if (isCurrent()) this.#emitUnits(session(), units, isHandshake).catch(ignore);
+        if (isCurrent()) this.#emitter.units(session(), units, isHandshake).catch(ignore);
       },
       onSecure: () => {
         if (!isCurrent()) return;
@@ -282,7 +254,7 @@ export class PeerSession {
     const { id, expected } = session.context;
     this.#past.add({ id, digest, isOurs, expected, at: this.#parts.clock.monotonic() });
     this.#session = undefined;
-    this.#gap = undefined;
+    this.#gap.close();
     this.#reassembler.clear();
     session.context.end();
     session.channel?.close();
@@ -302,7 +274,7 @@ export class PeerSession {
   }
 
   #succeed(session: Session): void {
-    this.#unconfirmed = [];
+    this.#queue.forget();
     if (session.isUp) return;
     session.isUp = true;
     this.#retries = 0; // R-E2E.12
@@ -311,7 +283,7 @@ export class PeerSession {
 
   #giveUp(): void {
     this.#retries = 0;
-    this.#unconfirmed = [];
+    this.#queue.forget();
     this.#queue.reject("no session could be established");
     this.#parts.changed();
   }
@@ -319,7 +291,7 @@ export class PeerSession {
   #expire(): void {
     if (!this.#session || this.#parts.clock.monotonic() - this.#activeAt < this.#parts.settings().expiryMs) return;
     this.#end();
-    this.#unconfirmed = [];
+    this.#queue.forget();
     this.#parts.changed();
   }
 
@@ -342,7 +314,7 @@ export class PeerSession {
     session.recalledAt = now;
     if (!session.isOurs || session.isUp) return this.#fail("the peer goes on in an older one");
     const [opening] = session.context.unacknowledged();
-    if (opening) this.#emit(session, opening, session.channel !== undefined).catch(ignore);
+    if (opening) this.#emitter.record(session, opening, session.channel !== undefined).catch(ignore);
   }
 
   // What comes
@@ -357,7 +329,7 @@ export class PeerSession {
     const isUnchecked = session.channel !== undefined && !session.channel.keys && isMac(record);
     const expected = session.context.expected;
     const { cargos, again, fault } = session.context.take(value, settings().maxRepeats);
-    if (again) this.#emit(session, again, session.channel !== undefined && !session.isUp).catch(ignore);
+    if (again) this.#emitter.record(session, again, session.channel !== undefined && !session.isUp).catch(ignore);
     if (!session.channel && (cargos.length > 0 || session.context.expected > expected)) this.#succeed(session);
     for (const cargo of cargos) {
       const reason = this.#read(session, cargo);
@@ -366,8 +338,8 @@ export class PeerSession {
     }
     if (fault !== undefined) return this.#fail(fault);
     if (isUnchecked && !holds(record, session)) return this.#fail("the MAC does not hold");
-    this.#watchGap(session, session.context.expected > expected);
-    if (session.context.owesAcknowledgement) this.#emitCargo(session, EMPTY_CARGO).catch(ignore);
+    if (this.#gap.watch(session.context, session.context.expected > expected)) this.#request();
+    if (session.context.owesAcknowledgement) this.#emitter.cargo(session, EMPTY_CARGO).catch(ignore);
     this.#drain();
     this.#parts.changed();
   }
@@ -383,24 +355,11 @@ export class PeerSession {
     return undefined;
   }
 
-  #watchGap({ context }: Session, hasMoved: boolean): void {
-    if (!context.hasGap) this.#gap = undefined;
-    else if (!this.#gap) this.#gap = { dueAt: this.#requestAt(0), requests: 0 };
-    // More is missing than what was asked for: it has waited long enough.
-    else if (hasMoved && this.#gap.requests > 0) this.#request((this.#gap = { dueAt: 0, requests: 0 }));
-  }
-
-  #request(gap: { dueAt: number; requests: number }): void {
+  #request(): void {
     const session = this.#session;
     if (!session) return;
-    if (gap.requests >= REQUESTS) return this.#fail(`Record ${session.context.expected} does not come`);
-    gap.dueAt = this.#requestAt(++gap.requests);
-    this.#emitCargo(session, EMPTY_CARGO, session.context.expected).catch(ignore);
-  }
-
-  #requestAt(requests: number): number {
-    const { clock, settings, random } = this.#parts;
-    return clock.monotonic() + settings().retryMs(FIRST_REQUEST + requests, random());
+    if (!this.#gap.mayAsk()) return this.#fail(`Record ${session.context.expected} does not come`);
+    this.#emitter.cargo(session, EMPTY_CARGO, session.context.expected).catch(ignore);
   }
 
   // What leaves
@@ -412,27 +371,21 @@ export class PeerSession {
       const { message, resolve, reject } = next;
       if (session.channel) this.#sendSecured(session, session.channel, next);
       else {
-        if (!session.isUp && session.isOurs) this.#unconfirmed = [...this.#unconfirmed, message].slice(-UNCONFIRMED);
-        this.#emitUnits(session, [message], false).then(resolve, reject);
+        if (!session.isUp && session.isOurs) this.#queue.keep(message);
+        this.#emitter.units(session, [message], false).then(resolve, reject);
       }
     }
   }
 
-  /** Encrypted one after the other, as TLS numbers its records too. */
   #sendSecured(session: Session, channel: SecureChannel, waiting: Waiting): void {
-    const { clock } = this.#parts;
-    const { length } = waiting.message;
-    if (this.#sendingBytes === 0) this.#sendingAt = clock.monotonic();
-    this.#sendingBytes += length;
-    this.#parts.changed();
-    session.sending = session.sending.then(async () => {
-      const units = this.#session === session ? await channel.send(waiting.message).catch(() => undefined) : undefined;
-      this.#sendingBytes -= length;
-      this.#sendingAt = clock.monotonic();
-      if (units && this.#session === session)
-        this.#emitUnits(session, units, false).then(waiting.resolve, waiting.reject);
-      else this.#goOn(waiting);
+    this.#encryption.add(session, channel, waiting.message, {
+      isCurrent: () => this.#session === session,
+      done: (units) => {
+        if (units) this.#emitter.units(session, units, false).then(waiting.resolve, waiting.reject);
+        else this.#goOn(waiting);
+      },
     });
+    this.#parts.changed();
   }
 
   /** Its session ended before it left: it goes in the next one, if there is to be one. */
@@ -440,29 +393,6 @@ export class PeerSession {
     if (!this.#session && this.#retryAt === undefined) return waiting.reject(new Error("the session ended"));
     this.#queue.push(waiting);
     this.#drain();
-  }
-
-  async #emitUnits(session: Session, units: readonly Uint8Array[], isHandshake: boolean): Promise<void> {
-    const { settings, signer, envelope } = this.#parts;
-    const room = roomIn(settings().maxRecordBytes, envelope(), signer);
-    if (room < MIN_ROOM) throw new Error(`a Record of ${settings().maxRecordBytes} bytes has no room for a payload`);
-    const cargos = segment(units, room);
-    await Promise.all(cargos.map((cargo) => this.#emitCargo(session, cargo, 0n, isHandshake)));
-  }
-
-  #emitCargo(session: Session, cargo: Cargo, retransmitId = 0n, isHandshake = false): Promise<void> {
-    return this.#emit(session, session.context.number(cargo, retransmitId), isHandshake);
-  }
-
-  #emit(session: Session, value: SessionContextRecord, isHandshake: boolean): Promise<void> {
-    const { envelope, signer, emit, clock } = this.#parts;
-    this.#activeAt = clock.monotonic();
-    return emit(sealed(session, envelope(), value, { signer, isHandshake }));
-  }
-
-  #requeueUnconfirmed(): void {
-    this.#queue.again(this.#unconfirmed);
-    this.#unconfirmed = [];
   }
 }
 
