@@ -78,6 +78,7 @@ export const WORD_OPTIONS = {
   since: { type: "string", value: "TIME", help: "top, flows: how far back, as 1h" },
   destination: { type: "string", value: "D", help: "flows: only with this address, prefix or domain" },
   limit: { type: "string", value: "N", help: "top, flows: at most so many rows; default 20" },
+  by: { type: "string", value: "SPAN", help: "history: minute, hour or day; default hour" },
   interval: { type: "string", value: "TIME", help: "watch: between two readings; default 2s" },
   count: { type: "string", value: "N", help: "watch, subscribe: end after so many" },
   "max-depth": { type: "string", value: "N", help: "get: how many levels down" },

@@ -10,6 +10,7 @@ import { UspError } from "../lib/usp-error.ts";
 import { MtpError } from "../mtp/error.ts";
 import { errorJson, errorText, Exit, type CtlIo, type ExitCode, type Word } from "./ctl-io.ts";
 import { CONNECTION, parseCtl, UsageError, WORD_OPTIONS, type CtlOptions } from "./ctl-options.ts";
+import { history } from "./ctl-history.ts";
 import { incidents } from "./ctl-incidents.ts";
 import * as raw from "./ctl-raw.ts";
 import * as rules from "./ctl-rules.ts";
@@ -28,6 +29,7 @@ const WORDS: { readonly [word: string]: Entry } = {
   devices: { run: traffic.devices, usage: "devices", help: "the home's devices and their traffic" },
   top: { run: traffic.top, usage: "top DEVICE", help: "whom a device talks to, most bytes first" },
   flows: { run: traffic.flows, usage: "flows [DEVICE]", help: "connections, newest first" },
+  history: { run: history, usage: "history [DEVICE]", help: "what it moved over time; of the home without a device" },
   watch: { run: traffic.watch, usage: "watch", help: "devices, live" },
   block: {
     run: rules.block,

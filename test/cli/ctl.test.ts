@@ -120,6 +120,56 @@ suite(`spin-usp ctl${hasMosquitto ? "" : " (SKIPPED: no mosquitto)"}`, () => {
     });
   });
 
+  describe("history", () => {
+    const fill = (path: string) => {
+      const lists = { BytesSent: "0,1000,0,14000", BytesReceived: "0,0,0,5", BlockedPackets: "0,0,0,1234" };
+      const values = {
+        SampleInterval: "3600",
+        ReportEndTime: "2026-03-01T12:00:00Z",
+        ...lists,
+        SuspectData: "1,1,0,0",
+      };
+      for (const [name, value] of Object.entries(values)) home.values.set(path + name, value);
+    };
+
+    test("of a device is bars, and says where nobody watched", async () => {
+      fill(`${ROOT}Device.1.History.Hour.`);
+      const { code, out } = await ctl("history", "camera");
+      expect(code).toBe(0);
+      expect(out.split("\n")).toEqual([
+        "Camera (02:00:00:00:00:01), hour by hour until 2026-03-01T12:00:00Z",
+        "          OLDEST FIRST          TOTAL           MOST",
+        "SENT      ·▂▁█                15.0 kB        14.0 kB",
+        "RECEIVED  ··▁█                    5 B            5 B",
+        "BLOCKED   ··▁█          1,234 packets  1,234 packets",
+        "2 of 4 were not wholly watched; · where nothing was seen",
+        "",
+      ]);
+    });
+
+    test("of the home, in other spans, and as JSON with numbers", async () => {
+      fill(`${ROOT}Summary.History.Day.`);
+      expect((await ctl("history", "--by", "day")).out).toContain("The home, day by day until 2026-03-01T12:00:00Z\n");
+      expect(JSON.parse((await ctl("history", "--by", "day", "--json")).out)).toEqual({
+        SampleInterval: 3600,
+        ReportEndTime: "2026-03-01T12:00:00Z",
+        BytesSent: [0, 1000, 0, 14000],
+        BytesReceived: [0, 0, 0, 5],
+        BlockedPackets: [0, 0, 0, 1234],
+        SuspectData: [1, 1, 0, 0],
+      });
+    });
+
+    test("of an agent that has none is refused, and a span that is none is said to be", async () => {
+      expect(await ctl("history")).toMatchObject({ code: 1, err: expect.stringContaining("7026") });
+      expect(await ctl("history", "--by", "week")).toMatchObject({
+        code: 2,
+        err: "error: --by week: is none of minute, hour, day\n",
+      });
+      expect(await ctl("history", "nobody")).toMatchObject({ code: 2 });
+    });
+  });
+
   describe("incidents", () => {
     test("are a table, newest first; none is said in words", async () => {
       expect(await ctl("incidents")).toMatchObject({ code: 0, out: "nothing looked wrong so far\n" });
