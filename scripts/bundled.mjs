@@ -49,6 +49,8 @@ const leaveOut = {
     // mqtt.js keeps at most so many topics as the broker's Topic Alias Maximum, and we never name one: a Map will do.
     onResolve({ filter: /^lru-cache$/ }, ({ path }) => ({ path, namespace: "small-cache" }));
     onLoad({ filter: /.*/, namespace: "small-cache" }, () => ({ contents: SMALL_CACHE }));
+    // The parser keeps its bytes in a `bl`, and never uses that it is a stream as well.
+    onResolve({ filter: /^bl$/ }, () => ({ path: join(root, "node_modules/bl/BufferList.js") }));
     onResolve({ filter: /^readable-stream$/ }, () => ({ path: "stream", external: true }));
   },
 };
