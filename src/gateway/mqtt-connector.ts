@@ -1,4 +1,5 @@
 /** From a `Device.LocalAgent.MTP.{i}.` row whose Protocol is MQTT, and the client it names, to a connection. */
+import type { MqttConfig } from "../config/mqtt.ts";
 import { isLoopback } from "../config/option.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
 import { connectMqtt, type MqttConnection } from "../mtp/mqtt.ts";
@@ -56,6 +57,15 @@ export function mqttConnector(mtp: InstanceNode, options: ConnectorOptions): Mtp
       }
     },
   };
+}
+
+/**
+ * Whether a row is the one that a section of the configuration is about: what the model has no parameter for (files of
+ * secrets, the permission to use plaintext) holds for that broker and user alone, and not where a controller points the row.
+ */
+function isOfSection(tree: Pick<Tree, "text">, client: InstanceNode, { name, host, username }: MqttConfig): boolean {
+  const is = (param: string, value: string) => tree.text(client, param) === value;
+  return is("Name", name) && is("BrokerAddress", host) && is("Username", username);
 }
 
 function connected(
@@ -132,13 +142,13 @@ export function mqttOptions(
 ): MqttOptions {
   const text = (name: string) => tree.text(client, name) as string;
   const tls = text("TransportProtocol") === "TLS";
-  const files = config.mqtt.find(({ name }) => name === text("Name"));
+  const files = config.mqtt.find((section) => isOfSection(tree, client, section));
   const host = text("BrokerAddress");
   if (host === "") throw new MtpError("address", `${client.path}BrokerAddress is empty`);
   if (!tls && !isLoopback(host) && files?.allow_plaintext !== true)
     throw new MtpError(
       "address",
-      `${host} is beyond this machine: without TLS it needs option allow_plaintext '1' in mqtt '${text("Name")}'`,
+      `${host} is beyond this machine: without TLS it needs option allow_plaintext '1' in mqtt '${text("Name")}', of that host and username`,
     );
   const version = text("ProtocolVersion") === "5.0" ? "5" : "3.1.1";
   const optional = <K extends string>(key: K, value: string) => (value === "" ? {} : { [key]: value });

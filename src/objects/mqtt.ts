@@ -14,6 +14,7 @@ import { bind } from "../model/binding.ts";
 import type { Implementation } from "../model/implementation.ts";
 import type { Persistence } from "../model/persistence.ts";
 import { table, type StoredRow } from "../model/table.ts";
+import { clearsPassword } from "./broker-password.ts";
 import type { MqttStates } from "./mqtt-states.ts";
 
 export interface MqttParts {
@@ -39,6 +40,7 @@ export function mqttObjects({ persistence, states, reconnect }: MqttParts): Impl
     table(MqttClient, {
       persistence,
       initial: (_caller, { instance }) => ({ Name: `client-${instance}` }),
+      guard: clearsPassword("BrokerAddress"),
       computed: {
         Status: (row) => (row.values.Enable ? states.of(pathOf(row)).status : "Disabled"),
         ResponseInformation: (row) => states.of(pathOf(row)).responseInformation,

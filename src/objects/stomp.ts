@@ -4,6 +4,7 @@ import { bind } from "../model/binding.ts";
 import type { Implementation } from "../model/implementation.ts";
 import type { Persistence } from "../model/persistence.ts";
 import { table } from "../model/table.ts";
+import { clearsPassword } from "./broker-password.ts";
 import type { StompStates } from "./stomp-states.ts";
 
 export interface StompParts {
@@ -17,6 +18,7 @@ export function stompObjects({ persistence, states }: StompParts): Implementatio
     bind(Stomp, { get: {} }),
     table(StompConnection, {
       persistence,
+      guard: clearsPassword("Host"),
       computed: {
         Status: (row) => (row.values.Enable ? states.of(pathOf(row)).status : "Disabled"),
         LastChangeDate: (row) => states.of(pathOf(row)).since,

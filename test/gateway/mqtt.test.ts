@@ -1,11 +1,12 @@
 /** The agent's connections to brokers, as the rows of the model say: counted, guarded by TLS, and changed by Set. */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { AgentStatus } from "../../src/gateway/status.ts";
 import { authority } from "../support/certificates.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/mosquitto.ts";
 import { describeUnless, missing } from "../support/needs.ts";
+import { startScriptedBroker } from "../support/scripted-broker.ts";
 import { answers, Bed, gatewayMissing } from "./support.ts";
 
 const CLIENT = "Device.MQTT.Client.1.";
@@ -125,6 +126,30 @@ describeUnless(gatewayMissing, "a client of a broker", () => {
     expect([...texts, ...heard].join("\n")).not.toContain("Secret-");
     expect(agent.log).not.toContain("Secret-");
   }, 60_000);
+
+  test.each([
+    ["at another address", { BrokerAddress: "localhost" }],
+    ["under another name", { Username: "other" }],
+  ])(
+    "the configured password goes nowhere else: %s",
+    async (_, moved) => {
+      const strange = await startScriptedBroker({ version: 5 });
+      try {
+        const folder = await bed.folder();
+        const password_file = join(folder, "password");
+        writeFileSync(password_file, "Secret-D\n", { mode: 0o600 });
+        const agent = await bed.agent(folder, { role: "Admin", mqtt: { username: "home", password_file } });
+        const controller = await bed.controller();
+        await answers(controller, agent);
+        await controller.write(CLIENT, { ...moved, BrokerPort: new URL(strange.url).port });
+        const { username, password } = await agent.unlessItDies(strange.packet("connect"));
+        expect([username, String(password ?? "")]).toEqual(["Username" in moved ? "other" : "home", ""]);
+      } finally {
+        await strange.stop();
+      }
+    },
+    60_000,
+  );
 
   describeUnless(missing("openssl"), "over TLS", () => {
     test("trusts the authority that it is told, and says what is wrong with a certificate", async () => {
