@@ -55,12 +55,13 @@ export const webSocketDialler: Dial = (mtp, options) => {
     watches: [],
     connect: async (signal) => {
       // What is wrong with the settings is told, whether or not there is a session now.
-      clientOptions(settings, peer, options);
-      await sessions.none(peer, signal);
+      const { tls } = clientOptions(settings, peer, options);
+      const isVerified = tls !== undefined && tls.verify !== false;
+      await sessions.none(peer, isVerified, signal);
       states.set(row, attempts++);
       const { connectWebSocket } = await import("../mtp/websocket-ends.ts");
       const connection = await connectWebSocket(clientOptions(settings, peer, options), signal);
-      if (!sessions.add(peer, connection.link)) {
+      if (!(await sessions.add(peer, connection.link, isVerified))) {
         await connection.link.close();
         throw new MtpError("rejected", `a session with ${peer} was opened meanwhile`);
       }

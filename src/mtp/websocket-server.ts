@@ -6,6 +6,7 @@ import { WebSocketServer } from "ws";
 import { createServer as createHttp, STATUS_CODES, type IncomingMessage, type Server as HttpServer } from "node:http";
 import { createServer as createTcp, type Server, type Socket } from "node:net";
 import { TLSSocket } from "node:tls";
+import { readCertificate } from "../lib/certificate.ts";
 import { MtpError } from "./error.ts";
 import { peerChain, tlsServer, type TlsServerOptions } from "./tls.ts";
 import {
@@ -225,7 +226,13 @@ class Door {
     const older = readExtensions(request.headers["sec-websocket-extensions"]).eid;
     const peer = asked ?? older;
     if (peer === this.#options.endpointId) return this.#refuse(socket, 403, "this is the endpoint id of this end");
-    if (peer !== undefined && !(await this.#sessions.admits(peer)))
+    const chain = socket instanceof TLSSocket ? peerChain(socket) : undefined;
+    const names = chain?.[0] ? readCertificate(chain[0]).endpointIds : [];
+    // R-SEC.0a. Else one controller could hold another's only session (R-WS.4). Who bears no id is judged by who takes it.
+    if (peer !== undefined && names.length > 0 && !names.includes(peer))
+      return this.#refuse(socket, 403, `its certificate is of ${names.join(", ").slice(0, 128)}, not of ${peer}`);
+    const isVerified = peer !== undefined && names.includes(peer) && this.#isVouchedFor(socket as TLSSocket);
+    if (peer !== undefined && !(await this.#sessions.admits(peer, isVerified)))
       return this.#refuse(socket, 409, `a session with ${peer} is open already`);
     if (socket.destroyed) return;
     socket.removeListener("error", ignore);
@@ -237,14 +244,23 @@ class Door {
         peer: `${peer ?? "an endpoint"} at ${remoteAddress}`,
         limits: this.#limits,
       });
-      if (peer !== undefined && !this.#sessions.add(peer, link)) return void link.close();
-      this.#events.accept({
+      const connection = {
         link,
         remoteAddress,
         ...(peer === undefined ? {} : { peer }),
-        ...(socket instanceof TLSSocket ? { tls: { chain: peerChain(socket) } } : {}),
+        ...(chain === undefined ? {} : { tls: { chain } }),
+      };
+      if (peer === undefined) return this.#events.accept(connection);
+      void this.#sessions.add(peer, link, isVerified).then((isAdded) => {
+        if (isAdded) this.#events.accept(connection);
+        else void link.close();
       });
     });
+  }
+
+  /** Whether an authority that is known here issued the certificate: with trust on first use anybody makes one. */
+  #isVouchedFor(socket: TLSSocket): boolean {
+    return this.#options.tls?.anyIssuer?.() !== true || socket.authorized;
   }
 
   #refuse(socket: Socket, status: number, why: string): void {

@@ -58,6 +58,7 @@ const SLOWEST = 64;
 /** Of a Close frame's reason, in bytes (RFC 6455 §5.5). */
 const MAX_REASON = 123;
 const UNUSABLE = 1003;
+const POLICY = 1008;
 /** Of Close codes: those with which a session ends in order. 1005: the peer gave none. */
 const IN_ORDER: readonly number[] = [1000, 1001, 1005];
 const BINARY = { binary: true };
@@ -125,6 +126,14 @@ export class WebSocketLink implements Link {
   async close(): Promise<void> {
     if (!this.#leaving) this.#leave(1000, "");
     await this.closed;
+  }
+
+  /** Another takes its place: nothing more is taken from it. */
+  displace(): void {
+    if (this.#leaving) return;
+    this.#why ??= new MtpError("closed", `${this.#options.peer}: a session that TLS has verified took its place`);
+    this.#leave(POLICY, "another session took its place");
+    this.#inbox.end(this.#why);
   }
 
   /** Whether the other end is alive: it answers a Ping within that time. */

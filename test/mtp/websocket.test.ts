@@ -11,6 +11,7 @@ import type { MtpError } from "../../src/mtp/error.ts";
 import type { TlsOptions } from "../../src/mtp/tls.ts";
 import { connectWebSocket, type WebSocketClientOptions } from "../../src/mtp/websocket-client.ts";
 import { endpointIdIn, readExtensions, withEndpointId } from "../../src/mtp/websocket-handshake.ts";
+import { WebSocketSessions } from "../../src/mtp/websocket-sessions.ts";
 import type { WebSocketLink } from "../../src/mtp/websocket.ts";
 import { authority } from "../support/certificates.ts";
 import { eventually, pause } from "../support/eventually.ts";
@@ -502,6 +503,53 @@ describe("TLS", () => {
       (why) => why.includes("shows no client certificate"),
     );
     expect(strict.accepted).toHaveLength(0);
+  });
+
+  test("who shows the certificate of another endpoint does not get in under this one's id (R-SEC.0a)", async () => {
+    const listener = await listening({ tls: { ...server, ca, clientCertificates: "require" } });
+    const evil = issued(own, "evil", { endpointId: "self::evil" });
+    await expect(secure(listener.port, evil)).rejects.toMatchObject({
+      message: expect.stringContaining("403 Forbidden"),
+    });
+    expect(listener.refused.join()).toContain("its certificate is of self::evil, not of self::client");
+    expect((await secure(listener.port, client)).link.isOpen).toBe(true);
+  });
+
+  test("a session that a name alone opened gives way to one that TLS has verified, and to no other (R-WS.4)", async () => {
+    const listener = await listening({ tls: { ...server, ca, clientCertificates: "request" } });
+    const [nameless, taken] = await Promise.all([secure(listener.port, {}), listener.next()]);
+    const over = take(taken.link);
+    await expect(secure(listener.port, {})).rejects.toMatchObject({ message: expect.stringContaining("409 Conflict") });
+    const [verified] = await Promise.all([secure(listener.port, client), listener.next()]);
+    await expect(over).rejects.toMatchObject({ message: expect.stringContaining("took its place") });
+    await nameless.link.closed;
+    for (const other of [client, {}])
+      await expect(secure(listener.port, other)).rejects.toMatchObject({
+        message: expect.stringContaining("409 Conflict"),
+      });
+    expect(verified.link.isOpen).toBe(true);
+  });
+
+  test("where anybody makes certificates (trust on first use), one displaces nobody", async () => {
+    const listener = await listening({ tls: { ...server, ca, clientCertificates: "request", anyIssuer: () => true } });
+    const mine = issued(strange, "mine", { endpointId: "self::client" });
+    const first = await secure(listener.port, mine);
+    await expect(secure(listener.port, mine)).rejects.toMatchObject({
+      message: expect.stringContaining("409 Conflict"),
+    });
+    expect(first.link.isOpen).toBe(true);
+    expect((await secure(listener.port, client)).link.isOpen).toBe(true);
+  });
+
+  test("what is dialled over TLS does not wait for the end of a session that a name alone opened", async () => {
+    const listener = await listening({ tls: { ...server, ca, clientCertificates: "request" } });
+    const sessions = new WebSocketSessions();
+    const nameless = (await secure(listener.port, {})).link;
+    expect(await sessions.add("self::server", nameless, false)).toBe(true);
+    await sessions.none("self::server", true, never);
+    const other = (await secure(listener.port, client)).link;
+    expect(await sessions.add("self::server", other, false)).toBe(false);
+    expect([await sessions.add("self::server", other, true), nameless.isOpen]).toEqual([true, false]);
   });
 
   test.each<[string, () => TlsOptions, RegExp]>([
