@@ -51,6 +51,9 @@ const leaveOut = {
     onLoad({ filter: /.*/, namespace: "small-cache" }, () => ({ contents: SMALL_CACHE }));
     // The parser keeps its bytes in a `bl`, and never uses that it is a stream as well.
     onResolve({ filter: /^bl$/ }, () => ({ path: join(root, "node_modules/bl/BufferList.js") }));
+    // It is `process` in every Node that we run in.
+    onResolve({ filter: /^process-nextick-args$/ }, ({ path }) => ({ path, namespace: "next-tick" }));
+    onLoad({ filter: /.*/, namespace: "next-tick" }, () => ({ contents: "module.exports = process;" }));
     onResolve({ filter: /^readable-stream$/ }, () => ({ path: "stream", external: true }));
   },
 };
