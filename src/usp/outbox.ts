@@ -1,6 +1,6 @@
 /**
  * The notifications of one controller: in order, bounded in number and bytes, the newest state kept. What a notification
- * says is decided when it is sent; one that wants an answer (NotifRetry) stays until its NotifyResp, over reconnects, in
+ * says is decided each time it is sent; one that wants an answer (NotifRetry) stays until its NotifyResp, over reconnects, in
  * TR-369's retry windows.
  */
 import type { Notify } from "../../proto/generated/usp-msg.ts";
@@ -8,7 +8,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { requestMsg } from "./codec.ts";
 import type { Controller } from "./controllers.ts";
-import { heldBytes, textBytes, type Holder, type NotificationRoom } from "./notification-room.ts";
+import { textBytes, type Holder, type NotificationRoom } from "./notification-room.ts";
 import type { Door } from "./policy.ts";
 import { retryDelay } from "./retry.ts";
 
@@ -76,9 +76,6 @@ export interface OutboxParts {
 interface Unanswered {
   readonly entry: Entry;
   readonly msgId: string;
-  /** Absent for a state: it is as it was, or a newer one would have replaced it, and can be read again. */
-  readonly msg: ReturnType<typeof requestMsg> | undefined;
-  readonly bytes: number;
   attempts: number;
   timer: NodeJS.Timeout | undefined;
 }
@@ -227,11 +224,13 @@ export class Outbox implements Holder {
   }
 
   #dropUnanswered(): boolean {
-    const oldest = first(this.#unanswered.values());
-    if (!oldest) return false;
-    this.#forget(oldest.msgId);
-    this.#dropped();
-    return true;
+    for (const { entry, msgId } of this.#unanswered.values()) {
+      if (entry.bytes === 0) continue;
+      this.#forget(msgId);
+      this.#dropped();
+      return true;
+    }
+    return false;
   }
 
   get #waitingBytes(): number {
@@ -299,13 +298,9 @@ export class Outbox implements Holder {
     const msgId = this.#postman.newMsgId();
     const msg = notify(entry, msgId, notification);
     if (entry.retry) {
-      // What is made for its reader may hold more than what it was made from.
-      const bytes = entry.bytes > 0 ? Math.max(entry.bytes, heldBytes(notification)) : 0;
-      if (bytes > this.#capacityBytes) return this.#dropped();
-      const kept = entry.isState ? undefined : msg;
-      const unanswered = { entry, msgId, msg: kept, bytes, attempts: 0, timer: undefined };
+      const unanswered = { entry, msgId, attempts: 0, timer: undefined };
       this.#unanswered.set(msgId, unanswered);
-      this.#unansweredBytes += bytes;
+      this.#unansweredBytes += entry.bytes;
       this.#unansweredByKey.set(entry.key, msgId);
       this.#arm(unanswered);
       this.#fit();
@@ -335,7 +330,7 @@ export class Outbox implements Holder {
     settled.catch(() => undefined); // post never rejects
   }
 
-  /** Waits for the answer; without one, the same Message again. */
+  /** Waits for the answer; without one, the same Message again, as far as it may still be told. */
   #arm(unanswered: Unanswered): void {
     clearTimeout(unanswered.timer);
     unanswered.attempts++;
@@ -357,9 +352,9 @@ export class Outbox implements Holder {
     this.#arm(unanswered);
     const door = this.#postman.door(this.#controller);
     if (!door) return; // said again when a link is up
-    const notification = unanswered.msg ? undefined : entry.build(door);
-    const msg = unanswered.msg ?? (notification && notify(entry, msgId, notification));
-    if (msg) this.#post(entry, msg);
+    // Made anew: the right to a value may have ended since, or this door may show less than the one before.
+    const notification = entry.build(door);
+    if (notification) this.#post(entry, notify(entry, msgId, notification));
     else this.#forget(msgId);
   }
 
@@ -369,7 +364,7 @@ export class Outbox implements Holder {
     const wasFull = this.#isFull;
     clearTimeout(unanswered.timer);
     this.#unanswered.delete(msgId);
-    this.#unansweredBytes -= unanswered.bytes;
+    this.#unansweredBytes -= unanswered.entry.bytes;
     if (this.#unansweredByKey.get(unanswered.entry.key) === msgId) this.#unansweredByKey.delete(unanswered.entry.key);
     // It may have been the one too many that held others back.
     if (wasFull && this.#queue.size > 0) this.#schedule();
@@ -381,8 +376,8 @@ function notify(entry: Entry, msgId: string, notification: Notification): Return
   return requestMsg(msgId, { $case: "notify", value });
 }
 
-function first<Item extends { readonly bytes: number }>(items: Iterable<Item>): Item | undefined {
-  for (const item of items) if (item.bytes > 0) return item;
+function first(entries: Iterable<Entry>): Entry | undefined {
+  for (const entry of entries) if (entry.bytes > 0) return entry;
   return undefined;
 }
 

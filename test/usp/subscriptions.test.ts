@@ -455,6 +455,33 @@ describe("notifications that want an answer", () => {
     await until(() => world.agent.counters.notifications.waiting === 0);
   });
 
+  it("keep from one whose right to a secured value ended what it was told before, and what it may not be told at all", async () => {
+    const role = addRole(world.tree, "Operator");
+    const operator = world.peer("self::operator", role);
+    operator.answers = false;
+    const secure = (roles: string) =>
+      setParams(world.tree, "Device.LocalAgent.ControllerTrust.", { SecuredRoles: roles });
+    const why = () =>
+      operator.notifies.map(({ notification }) =>
+        (notification?.value as { params: Map<string, string> }).params.get("Why"),
+      );
+    secure(`${world.roleAdmin},${role}`);
+    await subscribe(operator, "Event", "Device.House.Rang!", RETRY);
+    ring();
+    await until(() => operator.notifies.length === 1);
+    secure(world.roleAdmin);
+    world.network.cut();
+    await until(() => operator.notifies.length === 2);
+    expect(why()).toEqual(["y", ""]);
+    expect(operator.notifyIds[1]).toBe(operator.notifyIds[0]);
+    setParams(world.tree, `${role}.Permission.1.`, { CommandEvent: "r-x-" });
+    world.network.cut();
+    await until(() => world.agent.counters.notifications.waiting === 0);
+    await settle();
+    expect(operator.notifies).toHaveLength(2);
+    expect(world.agent.counters.notifications.bytes).toBe(0);
+  });
+
   it("of a newer value replace those of an older one", async () => {
     world.admin.answers = false;
     await subscribe(world.admin, "ValueChange", "Device.House.Name", RETRY);
