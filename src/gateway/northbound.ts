@@ -85,6 +85,9 @@ const SEEDED_GROUPS: readonly { readonly part: SeededPart; readonly group: strin
   { part: "reports", group: "Device.BulkData.", what: "the profiles of reports" },
 ];
 
+/** Paths of the resident's sockets. */
+const doorsOf = ({ sockets }: Config) => sockets.filter(({ role }) => role === "Resident").map(({ path }) => path);
+
 /** Builds it; connects nothing yet. Rules that were kept are in the book when this returns. */
 export function northbound(options: NorthboundOptions): Northbound {
   const { home, capture, config, identity, store, version, clock, log } = options;
@@ -197,7 +200,7 @@ export function northbound(options: NorthboundOptions): Northbound {
       firmwareUpdated: before !== undefined && before.version !== version,
     },
     sessions,
-    policy: spinPolicy(() => tree),
+    policy: spinPolicy(() => tree, doorsOf(config)),
     trust,
     saved: () => persistence.saved(),
     device: () => identity,

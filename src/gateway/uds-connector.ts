@@ -10,6 +10,8 @@ import type { InstanceNode, Tree } from "../model/tree.ts";
 import { MtpError } from "../mtp/error.ts";
 import { connectUds, type UdsConnection } from "../mtp/uds-client.ts";
 import { listenUds } from "../mtp/uds-server.ts";
+import { ROLE_RESIDENT } from "../objects/privacy.ts";
+import { hasRole } from "../objects/resident-door.ts";
 import type { Connected, MtpConnector, MtpListener } from "../usp/mtp.ts";
 import type { Door } from "../usp/policy.ts";
 import type { RetryPolicy } from "../usp/retry.ts";
@@ -45,7 +47,7 @@ function listener(socket: InstanceNode, options: ConnectorOptions): MtpListener 
       await listenUds({ ...udsOptions(path, options), ...gid, peerMayLeave: true }, signal, {
         listening,
         accept: (connection) => {
-          const controller = controllerOf(tree, socket, connection.peer);
+          const controller = controllerOf(tree, socket, connection.peer, door.resident ? ROLE_RESIDENT : undefined);
           if (controller !== undefined) return accept(connected(connection, controller, door));
           log.info(`${connection.peer}: no enabled controller's row names ${path}`);
           connection.link.refuse("no controller of this agent is known by this socket");
@@ -96,8 +98,11 @@ const connected = ({ link, peer }: UdsConnection, controller: InstanceNode, door
   door,
 });
 
-/** Of the enabled controllers whose rows name the socket: the one of that endpoint id, else the first. */
-function controllerOf(tree: Tree, socket: InstanceNode, endpointId: string): InstanceNode | undefined {
+/**
+ * Of the enabled controllers whose rows name the socket: the one of that endpoint id, else the first.
+ * @param role Where given, of those that have it alone: nobody else comes between the resident and its door
+ */
+function controllerOf(tree: Tree, socket: InstanceNode, endpointId: string, role?: string): InstanceNode | undefined {
   const reference = socket.path.slice(0, -1);
   const isOn = (row: InstanceNode) => tree.text(row, "Enable") === "true";
   let found: InstanceNode | undefined;
@@ -107,6 +112,7 @@ function controllerOf(tree: Tree, socket: InstanceNode, endpointId: string): Ins
     const settings = tree.at(`${row.path}UDS.`);
     if (!controller || !settings || tree.text(settings, "UnixDomainSocketRef") !== reference) continue;
     if (tree.text(row, "Protocol") !== "UDS" || !isOn(row) || !isOn(controller)) continue;
+    if (role !== undefined && !hasRole(tree, controller, role)) continue;
     if (tree.text(controller, "EndpointID") === endpointId) return controller;
     found ??= controller;
   }

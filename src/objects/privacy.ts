@@ -6,8 +6,8 @@ import { ROOT } from "../../datamodel/spin.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import type { Caller } from "../model/implementation.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
-import type { ModelPolicy } from "../usp/policy.ts";
-import { isOfDoor } from "./resident-door.ts";
+import type { ModelPolicy, Setting } from "../usp/policy.ts";
+import { hasRole, isOfDoor } from "./resident-door.ts";
 
 export const ROLE_RESIDENT = "Resident";
 export const ROLE_ADMIN = "Admin";
@@ -42,8 +42,11 @@ const SUMMARY_TABLES = new Set([`${ROOT}Capture.Source.{i}.`]);
 /** Events of the root that name devices. */
 const NAMING_EVENTS = new Set(["DeviceDiscovered!", "IncidentOpened!", "IncidentClosed!"]);
 
-/** What holds for `Device.X_SPIN.` besides roles; the tree comes in later, because it is built after. */
-export function spinPolicy(tree: () => Tree): ModelPolicy {
+/**
+ * What holds for `Device.X_SPIN.` besides roles; the tree comes in later, because it is built after.
+ * @param doors Paths in the file system of the resident's sockets
+ */
+export function spinPolicy(tree: () => Tree, doors: readonly string[] = []): ModelPolicy {
   return {
     rowsVisible: (object, { roles }) => {
       if (!object.path.startsWith(ROOT) || SUMMARY_TABLES.has(object.path) || isAtHome({ roles })) return true;
@@ -56,22 +59,28 @@ export function spinPolicy(tree: () => Tree): ModelPolicy {
       if (param?.name === "DestinationList" && creatorOf(node) === caller.endpointId) return true;
       return maySeeSecured(caller) && privacyLevel(tree()) === "Destinations";
     },
-    mayWriteRow: (node, { endpointId, controller, roles }) => {
-      if (roles.has(ROLE_AGENT) || roles.has(ROLE_ADMIN)) {
-        if (isAtHome({ roles })) return undefined;
-        const isResidents = originOf(node) === "User" || isOfDoor(tree(), node, ROLE_RESIDENT);
-        return isResidents ? notYours(node, "the resident's") : undefined;
+    mayWriteRow: (node, { endpointId, controller, roles }, settings) => {
+      if (roles.has(ROLE_AGENT)) return undefined;
+      // What it says is done with its owner's rights.
+      const owner = recipientOf(node) ?? reporterOf(node);
+      if (owner !== undefined) {
+        const may = owner === controller || (roles.has(ROLE_ADMIN) && isEnd(node, settings));
+        return may ? undefined : notYours(node, `of ${owner || "nobody"}`);
       }
       const origin = originOf(node);
-      if (origin !== undefined) {
-        if (origin === "User") return roles.has(ROLE_RESIDENT) ? undefined : notYours(node, "the resident's");
-        if (roles.has(ROLE_RESIDENT)) return undefined;
-        if (origin === "System") return mayLiftSystem({ roles }) ? undefined : notYours(node, "the agent's");
-        return creatorOf(node) === endpointId ? undefined : notYours(node, `of ${creatorOf(node) || "another"}`);
-      }
-      const recipient = recipientOf(node) ?? reporterOf(node);
-      if (recipient !== undefined && recipient !== controller) return notYours(node, `of ${recipient}`);
-      return undefined;
+      if (roles.has(ROLE_RESIDENT)) return undefined;
+      if (origin === "User" || isOfDoor(tree(), node, ROLE_RESIDENT, doors)) return notYours(node, "the resident's");
+      if (origin === undefined || roles.has(ROLE_ADMIN)) return undefined;
+      if (origin === "System") return mayLiftSystem({ roles }) ? undefined : notYours(node, "the agent's");
+      return creatorOf(node) === endpointId ? undefined : notYours(node, `of ${creatorOf(node) || "another"}`);
+    },
+    mayLeaveRow: (node, { roles }, settings) => {
+      if (roles.has(ROLE_AGENT)) return undefined;
+      const isGiven = isController(node) && settings.some(({ param }) => param === "AssignedRole");
+      if (isGiven && hasRole(tree(), node, ROLE_RESIDENT))
+        return notYours(node, "given the resident's role, which is not for controllers to give");
+      const isDoor = isOfDoor(tree(), node, ROLE_RESIDENT, doors) && !roles.has(ROLE_RESIDENT);
+      return isDoor ? notYours(node, "at the resident's door, and would be the resident's") : undefined;
     },
     mayOperate: (node, command, { endpointId, controller, roles }) => {
       const reporter = reporterOf(node);
@@ -105,6 +114,14 @@ const text = ({ object, row }: InstanceNode, name: string): string | undefined =
 const creatorOf = (node: InstanceNode) => text(node, "Creator") ?? "";
 const originOf = (node: InstanceNode) => (node.object.path.startsWith(ROOT) ? text(node, "Origin") : undefined);
 const recipientOf = (node: InstanceNode) => text(node, "Recipient");
+
+/** What an Admin may do to another's subscription, profile or threshold: delete it, or switch it off. */
+function isEnd({ object }: InstanceNode, settings: readonly Setting[] | undefined): boolean {
+  const isWhole = object.params.has("Recipient") || object.params.has("Controller");
+  return isWhole && (settings ?? []).every(({ param, value }) => param === "Enable" && /^(?:false|0)$/.test(value));
+}
+
+const isController = ({ object }: InstanceNode) => object.path === "Device.LocalAgent.Controller.{i}.";
 
 /** Whose profile of reports or threshold the node is, or lies in; `undefined` elsewhere. */
 function reporterOf(node: InstanceNode): string | undefined {

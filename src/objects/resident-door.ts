@@ -1,32 +1,41 @@
 /**
  * The resident's own way in, which no controller closes or changes: the row of the resident's role with its permissions,
- * the controllers that have it with all that hangs on them, and the MTP rows of the sockets that they name.
+ * the MTP rows of the sockets of that role, and the controllers that have the role and come by one, with all that hangs
+ * on them. Who has the role and no such way is any controller.
  */
 import type { InstanceNode, Tree } from "../model/tree.ts";
 
 const AGENT = "Device.LocalAgent.";
 const ROLES = `${AGENT}ControllerTrust.Role.`;
 const CONTROLLERS = `${AGENT}Controller.`;
-const MTPS = `${AGENT}MTP.`;
+const SOCKETS = "Device.UnixDomainSockets.UnixDomainSocket.";
+/** The agent's own MTP rows, and the controllers'. */
+const MTP = /^Device\.LocalAgent\.(?:Controller\.\d+\.)?MTP\.\d+\./;
 
-/** @param role The role's name */
-export function isOfDoor(tree: Tree, { path }: InstanceNode, role: string): boolean {
+/**
+ * @param role The role's name
+ * @param sockets Paths in the file system of the sockets that the configuration gives to the role
+ */
+export function isOfDoor(tree: Tree, { path }: InstanceNode, role: string, sockets: readonly string[]): boolean {
   if (!path.startsWith(AGENT)) return false;
-  const roles = rows(tree, ROLES).filter((row) => tree.text(row, "Name") === role);
-  if (path.startsWith(ROLES)) return roles.some((row) => path.startsWith(row.path));
-  if (!path.startsWith(CONTROLLERS) && !path.startsWith(MTPS)) return false;
-  const paths = roles.map((row) => row.path.slice(0, -1));
-  const controllers = rows(tree, CONTROLLERS).filter((row) => listOf(tree, row).some((each) => paths.includes(each)));
-  if (path.startsWith(CONTROLLERS)) return controllers.some((row) => path.startsWith(row.path));
-  const own = /^Device\.LocalAgent\.MTP\.\d+\./.exec(path)?.[0];
-  const socket = own === undefined ? "" : socketOf(tree, own);
-  if (socket === "") return false;
-  return rows(tree, `${CONTROLLERS}{i}.MTP.`).some(
-    (row) => controllers.some((each) => row.path.startsWith(each.path)) && socketOf(tree, row.path) === socket,
-  );
+  if (path.startsWith(ROLES)) return rolesOf(tree, role).some((row) => path.startsWith(row.path));
+  const doors = rows(tree, SOCKETS).filter((row) => sockets.includes(tree.text(row, "Path") ?? ""));
+  const isRoute = (mtp: string) => doors.some((row) => row.path === `${socketOf(tree, mtp)}.`);
+  const mtp = MTP.exec(path)?.[0];
+  if (mtp !== undefined && isRoute(mtp)) return true;
+  const own = /^Device\.LocalAgent\.Controller\.\d+\./.exec(path)?.[0];
+  const controller = own === undefined ? undefined : tree.at(own);
+  if (!controller || !hasRole(tree, controller, role)) return false;
+  return rows(tree, `${CONTROLLERS}{i}.MTP.`).some((row) => row.path.startsWith(controller.path) && isRoute(row.path));
 }
 
-const listOf = (tree: Tree, row: InstanceNode) => (tree.text(row, "AssignedRole") ?? "").split(",");
+/** Whether the controller's row is assigned the role of that name. */
+export function hasRole(tree: Tree, controller: InstanceNode, role: string): boolean {
+  const assigned = (tree.text(controller, "AssignedRole") ?? "").split(",");
+  return rolesOf(tree, role).some((row) => assigned.includes(row.path.slice(0, -1)));
+}
+
+const rolesOf = (tree: Tree, role: string) => rows(tree, ROLES).filter((row) => tree.text(row, "Name") === role);
 
 function socketOf(tree: Tree, mtp: string): string {
   const settings = tree.at(`${mtp}UDS.`);

@@ -14,14 +14,25 @@ export interface ModelPolicy {
    * absent for a secured argument of a command or an event.
    */
   securedVisible(node: InstanceNode, param: SupportedParam | undefined, caller: Caller): boolean;
-  /** Why the caller may not change or delete the row, beyond its permissions; `undefined` if it may. */
-  mayWriteRow(node: InstanceNode, caller: Caller): UspError | undefined;
+  /**
+   * Why the caller may not change or delete the row, beyond its permissions; `undefined` if it may. `settings`: what it
+   * would write; absent where the row would be deleted.
+   */
+  mayWriteRow(node: InstanceNode, caller: Caller, settings?: readonly Setting[]): UspError | undefined;
+  /** Why the caller may not leave the row as its `settings` made it. */
+  mayLeaveRow?(node: InstanceNode, caller: Caller, settings: readonly Setting[]): UspError | undefined;
   /** Why the caller may not run the command there, beyond its permissions. */
   mayOperate?(node: InstanceNode, command: string, caller: Caller): UspError | undefined;
   /** Whether the caller is told of an event or a finished command there, beyond its permissions. Default: yes. */
   mayBeTold?(node: InstanceNode, element: string, caller: Caller): boolean;
   /** Which of a controller's roles (by name) count on this door. Default: all. */
   roleCounts?(role: string, door: Door): boolean;
+}
+
+/** A parameter, or names that descend single-instance children, and the text it is given. */
+export interface Setting {
+  readonly param: string;
+  readonly value: string;
 }
 
 /** Through what a Record came. */

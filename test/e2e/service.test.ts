@@ -155,7 +155,7 @@ describe("a USP Service", () => {
 });
 
 describe("whoever comes through the broker", () => {
-  it("is an Operator and not the resident, whatever role its row is given", async () => {
+  it("is an Operator and not the resident, whose role no Admin gives its row", async () => {
     broker = await ScriptedUspBroker.start(bed.path("broker"));
     await start();
     await broker.request("register");
@@ -168,7 +168,8 @@ describe("whoever comes through the broker", () => {
     expect(row).toBeDefined();
     const resident = await admin.read(['Device.LocalAgent.ControllerTrust.Role.[Name=="Resident"].Name']);
     const role = [...resident.keys()][0]?.replace(/\.Name$/, "") as string;
-    await admin.write((row as string).replace(/EndpointID$/, ""), { AssignedRole: role });
+    const given = admin.write((row as string).replace(/EndpointID$/, ""), { AssignedRole: role });
+    await expect(given).rejects.toThrow("the resident's role");
     await pause(20);
     expect(await level()).toMatchObject({ kind: "error" });
   }, 60_000);

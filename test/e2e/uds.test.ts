@@ -73,9 +73,10 @@ describe("without a broker", () => {
     expect(await ceiling(admin)).toContain("may not");
     const [role] = (await admin.read(['Device.LocalAgent.ControllerTrust.Role.[Name=="Resident"].Name'])).keys();
     const [row] = (await admin.read([`${CONTROLLERS}[EndpointID=="self::operator"].EndpointID`])).keys();
-    await admin.write((row as string).replace("EndpointID", ""), {
+    const given = admin.write((row as string).replace("EndpointID", ""), {
       AssignedRole: (role as string).replace(".Name", ""),
     });
+    expect(await outcome(given)).toContain("7006");
     expect(await ceiling(operator)).not.toBe("done");
     expect(await ceiling(resident)).toBe("done");
   }, 60_000);
@@ -104,6 +105,25 @@ describe("without a broker", () => {
     expect(await outcome((await bed.as("Resident")).write(SPIN, { PrivacyLevel: "Devices" }))).toBe("done");
     // What is its own stays its own.
     expect(await outcome(admin.write("Device.LocalAgent.MTP.2.", { EnableMDNS: "false" }))).toBe("done");
+  }, 60_000);
+
+  it("an Admin puts nobody between the resident and its door", async () => {
+    await bed.agent(["Resident", "Admin"]);
+    const admin = await bed.as("Admin");
+    // The endpoint id that `ctl` says.
+    const row = await admin.create(CONTROLLERS, { EndpointID: "self::spin-ctl", Enable: "true" });
+    const route = { Enable: "true", Protocol: "UDS" };
+    const door = { "UDS.UnixDomainSocketRef": `${SOCKETS}1` };
+    const elsewhere = await admin.create(`${row}MTP.`, { ...route, "UDS.UnixDomainSocketRef": `${SOCKETS}2` });
+    for (const attempt of [
+      admin.create(`${row}MTP.`, { ...route, ...door }),
+      admin.write(elsewhere, door),
+      admin.write(`${elsewhere}UDS.`, { UnixDomainSocketRef: `${SOCKETS}1` }),
+      admin.create("Device.LocalAgent.MTP.", { ...route, ...door }),
+    ])
+      expect(await outcome(attempt)).toContain("the resident's");
+    const resident = await bed.as("Resident", "self::spin-ctl");
+    expect(await outcome(resident.write(SPIN, { PrivacyLevel: "Devices", PrivacyCeiling: "Devices" }))).toBe("done");
   }, 60_000);
 
   it("two of the resident's programs are each told, and each answered as what it calls itself", async () => {

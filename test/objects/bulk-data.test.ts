@@ -129,7 +129,7 @@ describe("a report of the home", () => {
 });
 
 describe("a profile", () => {
-  test("is changed, added to, run and deleted by its owner, and by an Admin, and by nobody else", async () => {
+  test("is changed, added to, run and deleted by its owner, and by nobody else", async () => {
     await start();
     const path = await profile(gateway.as("Operator"), "Device.X_SPIN.Summary.");
     const other = gateway.peer("self::operator2");
@@ -141,8 +141,21 @@ describe("a profile", () => {
     expect((await tryDelete(other, path)).code).toBe(7006);
     const { operationResults } = await other.response(operation(`${path}ForceCollection()`), "operateResp");
     expect(operationResults[0]?.operationResp).toMatchObject({ $case: "cmdFailure", value: { errCode: 7006 } });
-    expect((await trySet(gateway.as("Admin"), path, { ReportingInterval: "120" })).code).toBe(0);
     expect((await tryDelete(gateway.as("Operator"), path)).code).toBe(0);
+  });
+
+  // It reports with its owner's rights, and logs in with its owner's password.
+  test("is an Admin's to switch off and to delete, and not to lead elsewhere", async () => {
+    await start();
+    const path = await profile(gateway.as("Operator"), "Device.X_SPIN.Summary.");
+    const admin = gateway.as("Admin");
+    expect((await trySet(admin, `${path}HTTP.`, { URL: "https://198.51.100.1/" })).code).toBe(7006);
+    expect((await trySet(admin, path, { "HTTP.URL": "https://198.51.100.1/" })).code).toBe(7006);
+    expect((await trySet(admin, path, { ReportingInterval: "120" })).code).toBe(7006);
+    expect((await tryAdd(admin, `${path}Parameter.`, { Reference: "Device.X_SPIN." })).code).toBe(7006);
+    expect((await tryDelete(admin, `${path}Parameter.1.`)).code).toBe(7006);
+    expect((await trySet(admin, path, { Enable: "false" })).code).toBe(0);
+    expect((await tryDelete(admin, path)).code).toBe(0);
   });
 
   test("can't be made by one who only reads, nor in another's name", async () => {

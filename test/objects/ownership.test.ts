@@ -160,7 +160,25 @@ describe("forged", () => {
 });
 
 describe("a subscription", () => {
-  test("is its recipient's alone, but for an Admin", async () => {
+  // What it says to set is set with its recipient's rights.
+  test("of the resident's does not do an Admin's will: it can be switched off and deleted, and says what it said", async () => {
+    const path = await subscribe(gateway.resident, "ValueChange", `${ROOT}PrivacyLevel`);
+    const admin = gateway.as("Admin");
+    for (const params of [
+      { TriggerAction: "Config", TriggerConfigSettings: `${ROOT}PrivacyCeiling=Destinations` },
+      { TriggerAction: "Config" },
+      { TriggerConfigSettings: `${ROOT}PrivacyCeiling=Destinations` },
+      { Enable: "false", Persistent: "true" },
+      { Enable: "true" },
+    ] as Record<string, string>[])
+      expect((await trySet(admin, path, params)).code).toBe(7006);
+    expect(await read(gateway.resident, path)).toMatchObject({ TriggerAction: "Notify", TriggerConfigSettings: "" });
+    expect((await trySet(admin, path, { Enable: "false" })).code).toBe(0);
+    expect((await trySet(gateway.resident, path, { Enable: "true" })).code).toBe(0);
+    expect((await tryDelete(admin, path)).code).toBe(0);
+  });
+
+  test("is its recipient's alone, but for an Admin, who may end it", async () => {
     const path = await subscribe(gateway.as("Operator"), "ValueChange", `${ROOT}Status`);
     const other = gateway.peer("self::operator2");
     expect((await trySet(other, path, { Enable: "false" })).code).toBe(7006);
@@ -189,13 +207,14 @@ describe("a subscription", () => {
 describe("a threshold", () => {
   const TABLE = "Device.LocalAgent.Threshold.";
 
-  test("is its controller's to change and to delete, and the admin's", async () => {
+  test("is its controller's to change and to delete, and the admin's to delete", async () => {
     const operator = gateway.as("Operator");
     expect((await tryAdd(operator, TABLE, { ThresholdValue: "5" })).code).toBe(0);
     const other = gateway.peer("self::operator2");
     expect((await trySet(other, `${TABLE}1.`, { ThresholdValue: "6" })).code).toBe(7006);
     expect((await tryDelete(other, `${TABLE}1.`)).code).toBe(7006);
     expect((await trySet(operator, `${TABLE}1.`, { ThresholdValue: "6" })).code).toBe(0);
+    expect((await trySet(gateway.as("Admin"), `${TABLE}1.`, { ThresholdValue: "7" })).code).toBe(7006);
     expect((await tryDelete(gateway.as("Admin"), `${TABLE}1.`)).code).toBe(0);
   });
 

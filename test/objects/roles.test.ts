@@ -161,6 +161,43 @@ describe("the resident's role", () => {
   });
 });
 
+describe("the resident's role, in an Admin's hand", () => {
+  const ROWS = "Device.LocalAgent.Controller.";
+
+  test("is given to nobody, neither by Set nor by Add", async () => {
+    gateway = await Gateway.start();
+    const admin = gateway.as("Admin");
+    const roles = `${gateway.roleRow("Admin")},${gateway.roleRow("Resident")}`;
+    for (const row of [idOf("Admin"), "self::operator2"])
+      expect((await trySet(admin, `${gateway.controllerRow(row)}.`, { AssignedRole: roles })).code).toBe(7006);
+    const added = await tryAdd(admin, ROWS, { EndpointID: "self::new", AssignedRole: roles });
+    expect(added.code).toBe(7006);
+    expect(await value(admin, `${gateway.controllerRow(idOf("Admin"))}.AssignedRole`)).toBe(gateway.roleRow("Admin"));
+  });
+
+  test("makes nobody irrevocable who does not come by the resident's door", async () => {
+    gateway = await Gateway.start();
+    gateway.add("self::remote", ["Admin", "Resident"]);
+    const admin = gateway.as("Admin");
+    const row = `${gateway.controllerRow("self::remote")}.`;
+    expect((await trySet(admin, row, { Enable: "false" })).code).toBe(0);
+    expect((await trySet(admin, row, { AssignedRole: gateway.roleRow("Operator") })).code).toBe(0);
+    expect((await tryDelete(admin, row)).code).toBe(0);
+  });
+
+  test("is not changed under another name of Admin", async () => {
+    gateway = await Gateway.start();
+    const admin = gateway.as("Admin");
+    const all = { Enable: "true", Order: "1", Targets: "Device.", Param: "rw-n", Obj: "rw-n", InstantiatedObj: "rw-n" };
+    const role = await tryAdd(admin, "Device.LocalAgent.ControllerTrust.Role.", { Name: "Boss", Enable: "true" });
+    expect((await tryAdd(admin, `${role.path}Permission.`, all)).code).toBe(0);
+    const boss = gateway.add("self::boss", ["Boss"]);
+    const resident = `${gateway.roleRow("Resident")}.`;
+    expect((await trySet(boss, resident, { Enable: "false" })).code).toBe(7006);
+    expect((await tryDelete(boss, resident)).code).toBe(7006);
+  });
+});
+
 describe("a role that an Admin makes", () => {
   test("is not the agent's for bearing its name", async () => {
     gateway = (await Gateway.start({ level: "Devices", ceiling: "Devices" })).withTraffic();

@@ -10,7 +10,7 @@ import type { Transaction } from "../../model/transaction.ts";
 import type { InstanceNode, SupportedObject } from "../../model/tree.ts";
 import type { ResponseType } from "../codec.ts";
 import { WRITE } from "../rights.ts";
-import { change, mayWriteParam, mayWriteRow, type Outcome, type Trial } from "./change.ts";
+import { change, mayLeaveRow, mayWriteParam, mayWriteRow, type Outcome, type Trial } from "./change.ts";
 import { absent, asUspError, invalidPath, resolveFor, type HandlerContext } from "./handler.ts";
 
 /** Rows to make: a path may name several parents (since 1.3), each with a row of its own. */
@@ -95,7 +95,8 @@ function applyCreation(
       `${view.caller.endpointId} may not add to ${parent.path}${table.name}.`,
       objPath,
     );
-  mayWriteRow(view, node);
+  mayWriteRow(view, node, paramSettings);
+  mayLeaveRow(view, node, paramSettings);
   return {
     instantiatedPath: node.path,
     paramErrs: failures.map(({ param, error }) => ({ param, errCode: error.code, errMsg: error.message })),

@@ -6,6 +6,7 @@ import type { Error_ParamError } from "../../../proto/generated/usp-msg.ts";
 import { UspError, UspErrorCode } from "../../lib/usp-error.ts";
 import { RequiredParamError, RowError, Transaction } from "../../model/transaction.ts";
 import type { InstanceNode } from "../../model/tree.ts";
+import type { Setting } from "../policy.ts";
 import { WRITE } from "../rights.ts";
 import type { View } from "../view.ts";
 import { asUspError, Budget, MessageError, wireBytes, type HandlerContext } from "./handler.ts";
@@ -229,8 +230,14 @@ export function mayWriteParam(transaction: Transaction, view: View, node: Instan
   throw new UspError(UspErrorCode.PermissionDenied, `${view.caller.endpointId} may not write ${param}`, param);
 }
 
-/** @throws UspError 7006 */
-export function mayWriteRow(view: View, node: InstanceNode): void {
-  const refused = view.policy.mayWriteRow(node, view.caller);
+/** `settings` is absent where the row would be deleted. @throws UspError 7006 */
+export function mayWriteRow(view: View, node: InstanceNode, settings?: readonly Setting[]): void {
+  const refused = view.policy.mayWriteRow(node, view.caller, settings);
+  if (refused) throw refused;
+}
+
+/** Once they are written. @throws UspError 7006 */
+export function mayLeaveRow(view: View, node: InstanceNode, settings: readonly Setting[]): void {
+  const refused = view.policy.mayLeaveRow?.(node, view.caller, settings);
   if (refused) throw refused;
 }

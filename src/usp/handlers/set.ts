@@ -12,7 +12,7 @@ import { RowError, type Transaction } from "../../model/transaction.ts";
 import type { InstanceNode } from "../../model/tree.ts";
 import type { ResponseType } from "../codec.ts";
 import { READ } from "../rights.ts";
-import { change, mayWriteParam, mayWriteRow, PartError, type Trial } from "./change.ts";
+import { change, mayLeaveRow, mayWriteParam, mayWriteRow, PartError, type Trial } from "./change.ts";
 import { absent, asUspError, invalidPath, resolveFor, wireBytes, type HandlerContext } from "./handler.ts";
 
 export function set({ allowPartial, updateObjs }: SetRequest, context: HandlerContext): ResponseType {
@@ -77,7 +77,7 @@ function applyUpdate(
   const optional = new Set(paramSettings.filter(({ required }) => !required).map(({ param }) => param));
   let left = context.responseBytes;
   const results = nodes.map((node) => {
-    mayWriteRow(context.view, node);
+    mayWriteRow(context.view, node, paramSettings);
     trial.wrote(node, node.path, optional);
     const paramErrs: SetResp_ParameterError[] = [];
     let required = false;
@@ -96,6 +96,7 @@ function applyUpdate(
         required ||= isRequired;
       }
     }
+    mayLeaveRow(context.view, node, paramSettings);
     if (required) failures.push({ affectedPath: node.path, paramErrs });
     const failed = new Set(paramErrs.map(({ param }) => param));
     const written = paramSettings.map(({ param }) => param).filter((param) => !failed.has(param));
