@@ -41,14 +41,13 @@ export function makeTrust({ config, store, persistence, clock, log }: TrustParts
     save: (attempts) => persistence.include(store.save(ATTEMPTS, attempts)),
   });
   const revoked = new Set(config.agent.crl_file.flatMap((path) => [...(parsed(path, readRevoked, log) ?? [])]));
-  const trustsSystem = config.websockets.some(({ tls, ca_file }) => tls && ca_file === "");
   let roots: Certificate[] | undefined;
   return {
     certificates,
     challenges,
     inherited: new Map(),
     revoked: () => revoked,
-    ...(trustsSystem ? { roots: () => (roots ??= rootCertificates.flatMap(readCertificates)) } : {}),
+    roots: () => (roots ??= rootCertificates.flatMap(readCertificates)),
   };
 }
 

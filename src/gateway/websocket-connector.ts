@@ -25,10 +25,12 @@ export const webSocketListener: Connect = (mtp, options) => {
     watches: [],
     listen: async (signal, { listening, accept }) => {
       const wanted = { ...serverOptions(mtp, settings, options), sessions: options.webSocketSessions };
+      // Without a file of authorities TLS asks the system's, and so does the agent.
+      const trustsSystem = wanted.tls !== undefined && wanted.tls.ca === undefined;
       const { serveWebSocket } = await import("../mtp/websocket-ends.ts");
       await serveWebSocket(wanted, signal, {
         listening: () => listening(),
-        accept: (connection) => accept(connected(connection, connection.peer)),
+        accept: (connection) => accept(connected(connection, connection.peer, trustsSystem)),
         refused: sparing(options.log),
       });
     },
@@ -72,13 +74,17 @@ export const webSocketDialler: Dial = (mtp, options) => {
   };
 };
 
-function connected({ link, remoteAddress, tls }: WebSocketConnection, peer: string | undefined): Connected {
+function connected(
+  { link, remoteAddress, tls }: WebSocketConnection,
+  peer: string | undefined,
+  trustsSystem = false,
+): Connected {
   return {
     link,
     connectRecord: { $case: "websocketConnect", value: {} },
     door: { protocol: "WebSocket", local: isLoopback(remoteAddress) },
     ...(peer === undefined ? {} : { peer }),
-    ...(tls === undefined ? {} : { tls }),
+    ...(tls === undefined ? {} : { tls: { ...tls, trustsSystem } }),
   };
 }
 

@@ -228,6 +228,7 @@ export class Admission {
       isBroker: hasAddresses,
       isDialled: mtp.startsWith(CONTROLLER_TABLE),
       isLocal: door.protocol === "UDS",
+      trustsSystem: tls?.trustsSystem === true,
     };
     if (!tls) return { ...common, chain: undefined };
     try {

@@ -28,8 +28,13 @@ export interface Connected {
   readonly register?: readonly string[];
   /** Row of the connection to a broker that it is (instance path without final dot), where controllers' rows name that. */
   readonly broker?: string;
-  /** Present where the connection is TLS: DER of the peer's certificates, leaf first; empty where it showed none. */
-  readonly tls?: { readonly chain: readonly Uint8Array[] };
+  /** Present where the connection is TLS. */
+  readonly tls?: {
+    /** DER of the peer's certificates, leaf first; empty where it showed none. */
+    readonly chain: readonly Uint8Array[];
+    /** Whether the system's authorities vouch for who comes in here; default false. */
+    readonly trustsSystem?: boolean;
+  };
 }
 
 /** Dials: one connection at a time, made anew when it ends. */

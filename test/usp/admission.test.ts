@@ -6,9 +6,14 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readCertificate, readCertificates, readRevoked } from "../../src/lib/certificate.ts";
+import { systemClock } from "../../src/lib/clock.ts";
+import { silentLog } from "../../src/lib/log.ts";
 import { memoryStore } from "../../src/lib/store.ts";
+import { Admission } from "../../src/usp/admission.ts";
+import { Controllers } from "../../src/usp/controllers.ts";
 import type { Connected } from "../../src/usp/mtp.ts";
-import type { Protocol } from "../../src/usp/policy.ts";
+import { Permissions } from "../../src/usp/permissions.ts";
+import { NO_POLICY, type Protocol } from "../../src/usp/policy.ts";
 import { addCertificate } from "../../src/usp/trust/certificate-book.ts";
 import { authority, selfSigned, type Issued } from "../support/certificates.ts";
 import {
@@ -162,13 +167,17 @@ describe("reply topics", () => {
 
 describe("the certificate of a peer", () => {
   /** What the agent says of a known controller with it; "" where it is let in. */
-  async function verdict(issued: Issued | undefined, before: (row: string) => void = () => undefined): Promise<string> {
+  async function verdict(
+    issued: Issued | undefined,
+    before: (row: string) => void = () => undefined,
+    more: { readonly trustsSystem?: boolean } = {},
+  ): Promise<string> {
     await start();
     addCertificate(world.tree, world.trust.certificates, root, "");
     const row = webController(ACS, world.roleAdmin);
     before(row);
     const tls = issued === undefined ? { chain: [] } : chainOf(issued);
-    if (await isHeard(await connect(ACS, { tls }))) return "";
+    if (await isHeard(await connect(ACS, { tls: { ...tls, ...more } }))) return "";
     return warnings.join().replace(`Records of ${ACS} are ignored: `, "");
   }
 
@@ -177,10 +186,26 @@ describe("the certificate of a peer", () => {
   });
 
   test("lets one that is known in by the system's authorities too, where they are trusted, and nobody else", async () => {
-    const trusted = () => Object.assign(world.trust, { roots: () => readCertificates(readFileSync(stranger.file)) });
-    expect(await verdict(certificates.strange, trusted)).toBe("");
-    await world.stop();
-    expect(await verdict(certificates.other, trusted)).toMatch(/its certificate is of self::other$/);
+    const at = async (issued: Issued, trustsSystem: boolean) => {
+      const roots = () => readCertificates(readFileSync(stranger.file));
+      const trusted = () => Object.assign(world.trust, { roots });
+      const said = await verdict(issued, trusted, { trustsSystem });
+      const log = silentLog;
+      const controllers = new Controllers(world.tree, new Permissions(world.tree, log), NO_POLICY);
+      controllers.reload();
+      const parts = { tree: world.tree, controllers, clock: systemClock, log, trust: world.trust };
+      const session = new Admission({ ...parts, refresh: () => undefined });
+      const inSession = session.certificateFault(chainOf(issued).chain, ACS) ?? "";
+      await world.stop();
+      return [said, inSession];
+    };
+    const [said, inSession] = await at(certificates.strange, true);
+    expect(said).toBe("");
+    // Neither there nor on another port were they asked for.
+    expect(inSession).toMatch(/CN=stranger, which issued it, is not trusted/);
+    expect(await at(certificates.strange, false)).toEqual([inSession, inSession]);
+    const [other] = await at(certificates.other, true);
+    expect(other).toMatch(/its certificate is of self::other$/);
   });
 
   test.each<[string, Issued, RegExp]>([

@@ -19,7 +19,7 @@ export interface TrustFacts {
   /** What `LocalAgent.Certificate.{i}.` holds. */
   readonly certificates: readonly { readonly certificate: Certificate; readonly enabled: boolean }[];
   readonly credentials: readonly Credential[];
-  /** Authorities besides, that vouch for who is known; many, so asked last. */
+  /** Authorities besides, that vouch for who is known, where `Peer.trustsSystem`; many, so asked last. */
   readonly roots?: () => readonly Certificate[];
   /** TOFUAllowed */
   readonly firstUse: boolean;
@@ -36,6 +36,8 @@ export interface Peer {
   readonly isDialled: boolean;
   /** On this machine, where the file system says who may connect. */
   readonly isLocal: boolean;
+  /** Whether the system's authorities vouch there; default false, as within sessions. */
+  readonly trustsSystem?: boolean;
 }
 
 /** Who a Record says that it is from. */
@@ -86,7 +88,7 @@ export function judgePeer(claim: Claim, peer: Peer, trust: TrustFacts): Verdict 
   const judged = judgeChain(chain, anchorsOf(trust, "MTP-and-USP"), rules);
   if (judged.anchor && isKnown) return ADMITTED;
   if (judged.anchor && credential?.uses === "MTP-and-USP") return firstUse(undefined, true);
-  if (isKnown && trust.roots && judgeChain(chain, trust.roots(), rules).anchor) return ADMITTED;
+  if (isKnown && peer.trustsSystem && trust.roots && judgeChain(chain, trust.roots(), rules).anchor) return ADMITTED;
   // TLS has found there whom the row names.
   if (isDialled && isKnown) return ADMITTED;
   if (isKnown) return refused(judged.fault ?? "nobody vouches for it");

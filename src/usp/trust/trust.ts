@@ -9,7 +9,7 @@ export interface Trust {
   readonly challenges: Challenges;
   /** What the configured revocation lists name: `Certificate.identity`. */
   readonly revoked?: () => ReadonlySet<string>;
-  /** The system's authorities, where the configuration trusts them for controllers: they vouch for who is known. */
+  /** The system's authorities: they vouch for who is known, on connections that trust them. */
   readonly roots?: () => readonly Certificate[];
   /** InheritedRole of controllers, by row path without final dot: what the last connection brought. */
   readonly inherited: Map<string, readonly string[]>;
