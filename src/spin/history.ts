@@ -38,6 +38,7 @@ export interface HistoryOptions {
 
 const COLUMNS = [Counter.BytesSent, Counter.BytesReceived, Counter.BlockedPackets] as const;
 const WIDTH = COLUMNS.length;
+const SAMPLES = Object.values(SPANS).reduce((sum, { samples }) => sum + samples, 0);
 /** Of an interval, so much may pass unwatched before its values are suspect. */
 const UNWATCHED_PART = 0.1;
 /** A gateway without a battery starts in the past, until it hears the time: so long after a start that is waited for. */
@@ -46,6 +47,7 @@ const PATIENCE_MS = 10 * 60_000;
 export class History {
   readonly #options: HistoryOptions;
   readonly #spans: { readonly [Name in SpanName]: Span };
+  readonly #all: readonly Span[];
   /** Until when the home was watched (wall clock). */
   #watchedUntil: number;
   /** Until when (monotonic) a clock that stands before the saved time is not believed. */
@@ -56,6 +58,7 @@ export class History {
     const now = (this.#watchedUntil = options.clock.now());
     const span = (name: SpanName) => new Span(SPANS[name].seconds, SPANS[name].samples, options, now);
     this.#spans = { Minute: span("Minute"), Hour: span("Hour"), Day: span("Day") };
+    this.#all = Object.values(this.#spans);
   }
 
   /** The second's work. `isWatched`: what the devices move is being counted. */
@@ -64,7 +67,7 @@ export class History {
     const now = clock.now();
     if (now < this.#watchedUntil && clock.monotonic() < this.#patientUntil) return;
     this.#patientUntil = -Infinity;
-    for (const span of Object.values(this.#spans)) span.moveTo(now, now - this.#watchedUntil);
+    for (const span of this.#all) span.moveTo(now, now - this.#watchedUntil);
     if (isWatched) this.#watchedUntil = now;
   }
 
@@ -83,20 +86,16 @@ export class History {
 
   /** The slot is another device's from now on. */
   clear(slot: number): void {
-    for (const span of Object.values(this.#spans)) span.clear(slot);
+    for (const span of this.#all) span.clear(slot);
   }
 
   /** Belongs into one document with the counters: the open intervals are differences from them. */
   save(): unknown {
     const { counters, devices } = this.#options;
-    const pack = (slot: number) => {
-      const values: number[] = [];
-      for (const span of Object.values(this.#spans)) span.save(slot, values);
-      return packed(values);
-    };
+    const pack = (slot: number) => packed(this.#all.flatMap((span) => span.save(slot)));
     return {
       at: Math.round(this.#watchedUntil),
-      suspect: Object.values(this.#spans).map((span) => [span.open, span.suspects()]),
+      spans: packed(this.#all.flatMap((span) => span.state())),
       home: pack(counters.home),
       devices: [...devices.values()].map(({ number, slot }) => [number, pack(slot)]),
     };
@@ -104,34 +103,23 @@ export class History {
 
   /** Takes what `save` made, once counters and devices are loaded; what it is not is left out. */
   load(saved: unknown): void {
-    const spans = Object.values(this.#spans);
     // What was counted in an earlier life did not happen now.
-    for (const span of spans) span.mark();
-    if (typeof saved !== "object" || saved === null) return;
-    const { at, suspect, home, devices } = saved as Record<string, unknown>;
-    if (!Number.isSafeInteger(at) || !Array.isArray(suspect) || !Array.isArray(devices)) return;
-    if (!spans.every((span, k) => span.canResume((suspect as unknown[])[k]))) return;
-    for (const [k, span] of spans.entries()) span.resume((suspect as [number, string][])[k] as [number, string]);
+    for (const span of this.#all) span.mark();
+    const { at, spans, home, devices } = (saved ?? {}) as Record<string, unknown>;
+    const state = unpacked(spans, SAMPLES + 2 * this.#all.length);
+    if (!Number.isSafeInteger(at) || !Array.isArray(devices) || !state) return;
+    for (const span of this.#all) span.resume(state);
     this.#watchedUntil = at as number;
     this.#patientUntil = this.#options.clock.monotonic() + PATIENCE_MS;
-    this.#unpack(this.#options.counters.home, home);
+    const load = (slot: number, text: unknown) => {
+      const next = unpacked(text, (SAMPLES + this.#all.length) * WIDTH);
+      for (const span of this.#all) if (next) span.load(slot, next);
+    };
+    load(this.#options.counters.home, home);
     for (const entry of devices as unknown[]) {
       const [number, text] = Array.isArray(entry) ? (entry as unknown[]) : [];
       const row = this.#options.devices.byNumber(Number(number));
-      if (row) this.#unpack(row.slot, text);
-    }
-  }
-
-  #unpack(slot: number, text: unknown): void {
-    const spans = Object.values(this.#spans);
-    const values = unpacked(
-      text,
-      spans.reduce((sum, { size }) => sum + size, 0),
-    );
-    let from = 0;
-    for (const span of spans) {
-      if (values) span.load(slot, values.subarray(from, from + span.size));
-      from += span.size;
+      if (row) load(row.slot, text);
     }
   }
 }
@@ -141,8 +129,7 @@ class Span {
   readonly #ms: number;
   readonly #samples: number;
   readonly #counters: Counters;
-  readonly #slots: number;
-  /** By position (the interval's number modulo the samples), slot and column. */
+  /** By position (the interval's number modulo the samples), then as the marks: by slot and column. */
   readonly #values: Float64Array;
   readonly #suspect: Uint8Array;
   /** Counters as they stood when the open interval began, less what it already had. */
@@ -155,17 +142,11 @@ class Span {
     this.#ms = seconds * 1000;
     this.#samples = samples;
     this.#counters = counters;
-    this.#slots = slots + 1;
-    this.#values = new Float64Array(samples * this.#slots * WIDTH);
+    this.#values = new Float64Array(samples * (slots + 1) * WIDTH);
     this.#suspect = new Uint8Array(samples).fill(1);
-    this.#marks = new Float64Array(this.#slots * WIDTH);
+    this.#marks = new Float64Array((slots + 1) * WIDTH);
     this.open = Math.floor(now / this.#ms);
     this.#isOpenSuspect = now - this.open * this.#ms > this.#ms * UNWATCHED_PART;
-  }
-
-  /** How many numbers `save` writes. */
-  get size(): number {
-    return (this.#samples + 1) * WIDTH;
   }
 
   /** @param unwatchedMs How long ago it was, by the wall clock, that the home was watched; negative: the clock went back. */
@@ -180,12 +161,10 @@ class Span {
   }
 
   #close(next: number): void {
-    const at = this.#at(this.open);
-    for (let slot = 0; slot < this.#slots; slot++)
-      for (let column = 0; column < WIDTH; column++)
-        this.#values[(at * this.#slots + slot) * WIDTH + column] = this.#moved(slot, column);
+    const from = this.#index(this.open, 0);
+    for (let k = 0; k < this.#marks.length; k++) this.#values[from + k] = this.#moved(k);
     this.mark();
-    this.#suspect[at] = this.#isOpenSuspect ? 1 : 0;
+    this.#suspect[this.#at(this.open)] = Number(this.#isOpenSuspect);
     // Where more intervals went by than there is room for, the last ones are all that is left.
     const first = Math.max(this.open + 1, next - this.#samples);
     for (let gap = first; gap < next; gap++) this.#empty(gap);
@@ -194,8 +173,7 @@ class Span {
 
   /** The open interval begins with nothing. */
   mark(): void {
-    for (let slot = 0; slot < this.#slots; slot++)
-      for (let column = 0; column < WIDTH; column++) this.#marks[slot * WIDTH + column] = this.#counter(slot, column);
+    for (let k = 0; k < this.#marks.length; k++) this.#marks[k] = this.#counter(k);
   }
 
   /**
@@ -205,9 +183,8 @@ class Span {
   #reopen(next: number): boolean {
     const before = this.open;
     const isKept = next >= before - this.#samples;
-    const from = this.#at(next) * this.#slots * WIDTH;
-    for (let k = 0; isKept && k < this.#marks.length; k++)
-      this.#marks[k] = (this.#marks[k] as number) - (this.#values[from + k] as number);
+    if (isKept)
+      this.#marks.forEach((mark, k, marks) => (marks[k] = mark - (this.#values[this.#index(next, k)] as number)));
     const wasSuspect = !isKept || this.#suspect[this.#at(next)] === 1;
     // Their positions are those of intervals that had already left.
     for (let gone = Math.max(next, before - this.#samples); gone < before; gone++) this.#empty(gone);
@@ -220,12 +197,10 @@ class Span {
   }
 
   report(slot: number, knownSince: number): Report {
-    const each = (value: (interval: number) => number) =>
-      Array.from({ length: this.#samples }, (_, k) => value(this.open - this.#samples + k));
-    const column = (index: number) =>
-      each((interval) => this.#values[(this.#at(interval) * this.#slots + slot) * WIDTH + index] as number);
+    const column = (index: number) => this.#column(slot * WIDTH + index).reverse();
     // A device that was first seen in the future was so by a clock that has been set since.
     const since = knownSince < this.end + this.#ms ? knownSince : 0;
+    const past = (of: (interval: number) => number) => this.#past(of);
     const suspect = (interval: number) =>
       since < (interval + 1) * this.#ms ? (this.#suspect[this.#at(interval)] as number) : 1;
     return {
@@ -239,68 +214,73 @@ class Span {
         return column(2);
       },
       get suspect() {
-        return each(suspect);
+        return past(suspect).reverse();
       },
     };
   }
 
+  /** Its counters are cleared too, before or after. */
   clear(slot: number): void {
-    this.load(slot, new Float64Array(this.size));
-    // Its counters are cleared too, before or after.
+    this.load(slot, () => 0);
     this.#marks.fill(0, slot * WIDTH, (slot + 1) * WIDTH);
   }
 
-  /** What the open interval has, then those that are over, the newest first. */
-  save(slot: number, into: number[]): void {
-    for (let column = 0; column < WIDTH; column++) {
-      into.push(this.#moved(slot, column));
-      for (let back = 1; back <= this.#samples; back++)
-        into.push(this.#values[(this.#at(this.open - back) * this.#slots + slot) * WIDTH + column] as number);
+  /** For each column what the open interval has, then those that are over, the newest first. */
+  save(slot: number): number[] {
+    return COLUMNS.flatMap((_, column) => {
+      const k = slot * WIDTH + column;
+      return [this.#moved(k), ...this.#column(k)];
+    });
+  }
+
+  /** @param next Gives one number after the other, in the order of `save`. */
+  load(slot: number, next: () => number): void {
+    for (let k = slot * WIDTH; k < (slot + 1) * WIDTH; k++) {
+      this.#marks[k] = this.#counter(k) - next();
+      this.#past((interval) => (this.#values[this.#index(interval, k)] = next()));
     }
   }
 
-  load(slot: number, values: Float64Array): void {
-    for (let column = 0; column < WIDTH; column++) {
-      const from = column * (this.#samples + 1);
-      this.#marks[slot * WIDTH + column] = this.#counter(slot, column) - (values[from] as number);
-      for (let back = 1; back <= this.#samples; back++)
-        this.#values[(this.#at(this.open - back) * this.#slots + slot) * WIDTH + column] = values[
-          from + back
-        ] as number;
-    }
+  /** Which interval is open, whether it is suspect, and which of those that are over are, the newest first. */
+  state(): number[] {
+    return [
+      this.open,
+      Number(this.#isOpenSuspect),
+      ...this.#past((interval) => this.#suspect[this.#at(interval)] as number),
+    ];
   }
 
-  /** A digit an interval, in the order of `save`. */
-  suspects(): string {
-    let text = this.#isOpenSuspect ? "1" : "0";
-    for (let back = 1; back <= this.#samples; back++) text += this.#suspect[this.#at(this.open - back)];
-    return text;
+  resume(next: () => number): void {
+    this.open = next();
+    this.#isOpenSuspect = next() > 0;
+    this.#past((interval) => (this.#suspect[this.#at(interval)] = Math.min(next(), 1)));
   }
 
-  canResume(saved: unknown): boolean {
-    const [open, digits] = Array.isArray(saved) ? (saved as unknown[]) : [];
-    return Number.isSafeInteger(open) && typeof digits === "string" && digits.length === this.#samples + 1;
-  }
-
-  resume([open, digits]: [number, string]): void {
-    this.open = open;
-    this.#isOpenSuspect = digits[0] !== "0";
-    for (let back = 1; back <= this.#samples; back++)
-      this.#suspect[this.#at(open - back)] = digits[back] === "0" ? 0 : 1;
+  /** Something of each interval that is over, the newest first. */
+  #past(of: (interval: number) => number): number[] {
+    return Array.from({ length: this.#samples }, (_, k) => of(this.open - 1 - k));
   }
 
   #empty(interval: number): void {
-    const at = this.#at(interval);
-    this.#values.fill(0, at * this.#slots * WIDTH, (at + 1) * this.#slots * WIDTH);
-    this.#suspect[at] = 1;
+    const from = this.#index(interval, 0);
+    this.#values.fill(0, from, from + this.#marks.length);
+    this.#suspect[this.#at(interval)] = 1;
   }
 
-  #moved(slot: number, column: number): number {
-    return this.#counter(slot, column) - (this.#marks[slot * WIDTH + column] as number);
+  #column(k: number): number[] {
+    return this.#past((interval) => this.#values[this.#index(interval, k)] as number);
   }
 
-  #counter(slot: number, column: number): number {
-    return this.#counters.get(slot, COLUMNS[column] as (typeof COLUMNS)[number]);
+  #moved(k: number): number {
+    return this.#counter(k) - (this.#marks[k] as number);
+  }
+
+  #counter(k: number): number {
+    return this.#counters.get(Math.floor(k / WIDTH), COLUMNS[k % WIDTH] as (typeof COLUMNS)[number]);
+  }
+
+  #index(interval: number, k: number): number {
+    return this.#at(interval) * this.#marks.length + k;
   }
 
   /** Also of intervals before 1970, where a clock without a battery may begin. */
@@ -324,8 +304,8 @@ function packed(values: readonly number[]): string {
   return Buffer.from(bytes).toString("base64");
 }
 
-/** `undefined` if it is not exactly so many numbers. */
-function unpacked(text: unknown, count: number): Float64Array | undefined {
+/** Gives its numbers one after the other; `undefined` if there are not exactly so many. */
+function unpacked(text: unknown, count: number): (() => number) | undefined {
   if (typeof text !== "string") return undefined;
   const bytes = Buffer.from(text, "base64");
   const values = new Float64Array(count);
@@ -339,5 +319,6 @@ function unpacked(text: unknown, count: number): Float64Array | undefined {
     } else k += readNumber(bytes, reader);
     if (reader.at > bytes.length || k > count) return undefined;
   }
-  return k === count ? values : undefined;
+  let at = 0;
+  return k === count ? () => values[at++] as number : undefined;
 }

@@ -248,8 +248,8 @@ describe("a restart", () => {
       7,
       {},
       { ...history, at: "now" },
-      { ...history, suspect: [] },
-      { ...history, suspect: [[1, "0"]] },
+      { ...history, spans: "" },
+      { ...history, spans: 5 },
       { ...history, devices: [[1, "!!!"], 5, [1, "/////////////////////w=="], [99, ""]] },
     ];
     for (const each of damaged) {
