@@ -276,7 +276,8 @@ class Span {
   }
 
   #counter(k: number): number {
-    return this.#counters.get(Math.floor(k / WIDTH), COLUMNS[k % WIDTH] as (typeof COLUMNS)[number]);
+    // As a small integer: with a double for an index, a minute's end takes fifty times as long.
+    return this.#counters.get((k / WIDTH) | 0, COLUMNS[k % WIDTH] as (typeof COLUMNS)[number]);
   }
 
   #index(interval: number, k: number): number {
