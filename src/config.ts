@@ -13,7 +13,7 @@ import { isLoopback, type Options, type ValuesOf } from "./config/option.ts";
 import { sessionFault } from "./config/session.ts";
 import { stompFault, stompOptions, stompRouteFault, stompTwins, type StompConfig } from "./config/stomp.ts";
 import { completeService, serviceOptions, type ServiceConfig } from "./config/service.ts";
-import { completeSockets, socketFault, socketOptions, type SocketConfig } from "./config/socket.ts";
+import { completeSockets, endpointFault, socketFault, socketOptions, type SocketConfig } from "./config/socket.ts";
 import { webSocketDialFault, webSocketFault, webSocketOptions, type WebSocketConfig } from "./config/websocket.ts";
 import { parseUci, UciError, type UciSection } from "./lib/uci.ts";
 
@@ -172,6 +172,10 @@ function checkTogether({ agent, mqtt, stomp, websockets, controllers, sockets, s
   const ports = new Set(websockets.map(({ name }) => name));
   for (const fault of [
     socketFault(sockets, service.enable ? [service.broker] : []),
+    endpointFault(
+      [...sockets.filter(({ enable }) => enable), ...(service.enable ? [{ ...service, name: "service" }] : [])],
+      controllers,
+    ),
     ...stomp.map(stompFault),
     stompTwins(stomp),
     sessionFault(agent, controllers),

@@ -18,6 +18,8 @@ export const socketOptions = {
 export type SocketConfig = ValuesOf<typeof socketOptions> & { readonly name: string };
 
 const FOLDER = "/run/spin-usp";
+/** The system's longest (sun_path of unix(7)), less what a draft's name adds. */
+const MAX_PATH = 103;
 const RESIDENT: SocketConfig = {
   name: "resident",
   enable: true,
@@ -41,12 +43,33 @@ export function completeSockets(given: readonly SocketConfig[]): readonly Socket
   }));
 }
 
+/** Whoever may come in has one endpoint id of its own: it is how its rights are known. */
+export function endpointFault(
+  sockets: readonly Pick<SocketConfig, "name" | "endpoint_id" | "role">[],
+  controllers: readonly { readonly name: string; readonly endpoint_id: string; readonly role: string }[],
+): string | undefined {
+  const owners = new Map<string, string>();
+  for (const { name, endpoint_id } of sockets) {
+    const other = owners.get(endpoint_id);
+    if (other !== undefined) return `socket '${name}' option endpoint_id is "${endpoint_id}", as that of '${other}' is`;
+    owners.set(endpoint_id, name);
+  }
+  for (const { name, endpoint_id, role } of controllers) {
+    const socket = sockets.find((each) => each.endpoint_id === endpoint_id);
+    if (socket && socket.role !== role)
+      return `controller '${name}' option role is "${role}", but socket '${socket.name}' gives the same endpoint id the role ${socket.role}`;
+  }
+  return undefined;
+}
+
 /** What in the sections does not go together, in words. */
 export function socketFault(sockets: readonly SocketConfig[], others: readonly string[]): string | undefined {
   const paths = new Set(others);
   for (const { name, path, group, secured, role } of sockets) {
     if (!/^[A-Za-z0-9_.-]{1,32}$/.test(name))
       return `socket '${name}': the name of a socket has letters, digits, - . _ only`;
+    if (Buffer.byteLength(path) > MAX_PATH)
+      return `socket '${name}' option path has ${Buffer.byteLength(path)} bytes; a socket's path may have ${MAX_PATH}`;
     if (paths.has(path)) return `socket '${name}' option path is "${path}", as another's is`;
     if (role === "Resident" && secured)
       return `socket '${name}' option secured is "1": the resident sees all anyway; leave it out`;

@@ -4,6 +4,7 @@
  */
 import type { Config } from "../config.ts";
 import { Transaction } from "../model/transaction.ts";
+import type { ModelTree } from "../model/implementation.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
 import { addRow, mustBe, pathOf, rowWith, setAll } from "./seed-rows.ts";
 
@@ -68,8 +69,11 @@ function socketRow(transaction: Transaction, { path, mode, name }: Door): string
 function furnish(transaction: Transaction, door: Door, socket: string): void {
   const { tree } = transaction;
   const reference = { UnixDomainSocketRef: socket };
-  const mtp = addRow(transaction, "Device.LocalAgent.", MTPS, { Enable: "true", Protocol: "UDS" });
-  setAll(transaction, `${mtp.path}UDS.`, reference);
+  // Where it is not known what was made at an earlier start, what stands on the socket is found by its name.
+  if (!rowsNaming(tree, "Device.LocalAgent.MTP.{i}.", socket).next().value) {
+    const mtp = addRow(transaction, "Device.LocalAgent.", MTPS, { Enable: "true", Protocol: "UDS" });
+    setAll(transaction, `${mtp.path}UDS.`, reference);
+  }
   const role = rowWith(transaction, `${TRUST}Role.`, "Name", door.role);
   const found = rowWith(transaction, CONTROLLERS, "EndpointID", door.endpointId);
   const controller =
@@ -81,11 +85,15 @@ function furnish(transaction: Transaction, door: Door, socket: string): void {
           ...(role === undefined ? {} : { AssignedRole: role }),
         })
       : mustBe(tree.at(`${found}.`));
-  const route = addRow(transaction, controller.path, "Device.LocalAgent.Controller.{i}.MTP.", {
-    Enable: "true",
-    Protocol: "UDS",
-    Order: "1",
-  });
+  const routes = mustBe(controller.object.children.get("MTP"));
+  const known = [...tree.rows(controller, routes)].find((row) => tree.text(row, "Protocol") === "UDS");
+  const route =
+    known ??
+    addRow(transaction, controller.path, "Device.LocalAgent.Controller.{i}.MTP.", {
+      Enable: "true",
+      Protocol: "UDS",
+      Order: "1",
+    });
   setAll(transaction, `${route.path}UDS.`, reference);
   if (!door.secured || role === undefined) return;
   const trust = mustBe(tree.at(TRUST));
@@ -96,10 +104,14 @@ function furnish(transaction: Transaction, door: Door, socket: string): void {
 /** The configuration names it no longer: what would use it goes too. The controller keeps its row. */
 function removeSocket(transaction: Transaction, socket: InstanceNode): void {
   const { tree } = transaction;
-  for (const table of ["Device.LocalAgent.MTP.{i}.", "Device.LocalAgent.Controller.{i}.MTP.{i}."])
-    for (const row of [...tree.all(mustBe(tree.object(table)))]) {
-      const part = mustBe(tree.at(`${row.path}UDS.`));
-      if (tree.text(part, "UnixDomainSocketRef") === pathOf(socket)) transaction.remove(row);
-    }
+  for (const table of ["Device.LocalAgent.MTP.{i}.", "Device.LocalAgent.Controller.{i}.MTP.{i}."] as const)
+    for (const row of [...rowsNaming(tree, table, pathOf(socket))]) transaction.remove(row);
   transaction.remove(socket);
+}
+
+/** MTP rows, the agent's or controllers', that name the socket (instance path without final dot). */
+function* rowsNaming(tree: ModelTree, table: string, socket: string): Generator<InstanceNode, undefined> {
+  for (const row of tree.all(mustBe(tree.object(table))))
+    if (tree.text(mustBe(tree.at(`${row.path}UDS.`)), "UnixDomainSocketRef") === socket) yield row;
+  return undefined;
 }

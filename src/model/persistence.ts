@@ -59,7 +59,11 @@ export class Persistence {
   changed(group: string): void {
     const sections = this.#sections.get(group);
     if (!sections) return;
-    const print = () => Object.fromEntries([...sections].map(([path, snapshot]) => [path, snapshot()]));
+    // What was saved of objects that have not joined (yet: a save may be due while the tree is built) stays as it is.
+    const print = () => ({
+      ...this.#loaded.get(group),
+      ...Object.fromEntries([...sections].map(([path, snapshot]) => [path, snapshot()])),
+    });
     const saved = this.#store.save(documentName(group), print);
     saved.catch(() => undefined); // told to whoever awaits `saved()`
     this.include(saved);

@@ -48,6 +48,8 @@ export interface GatewayOptions {
   readonly sources?: readonly Source[];
   readonly benchRows?: number;
   readonly clock?: ManualClock;
+  /** Path of the resident's door in the model; nobody listens there. Default: none. */
+  readonly residentSocket?: string;
   /** Leaves the home without a network: rules are kept and obeyed by nobody. */
   readonly withoutNetwork?: boolean;
   /** After the model stands, before the agent runs. */
@@ -91,7 +93,9 @@ config agent
 	option privacy_level '${options.level ?? "Destinations"}'
 	option privacy_ceiling '${options.ceiling ?? "Destinations"}'
 config socket 'resident'
-	option enable '0'
+	option enable '${options.residentSocket === undefined ? 0 : 1}'
+	option role 'Resident'
+	option path '${options.residentSocket ?? ""}'
 ${ROLES.map((role) => controller(role.toLowerCase(), role)).join("")}${controller("operator2", "Operator")}`);
     const store = (this.store = options.store ?? memoryStore());
     const clock = options.clock;
