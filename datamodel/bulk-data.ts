@@ -57,7 +57,7 @@ export const BulkData = object("Device.BulkData.", {
 
 export const BulkDataProfile = object(PROFILE, {
   description:
-    "A report: what is in it, how it is written, where it goes and when. It holds what the Controller may read and no more; only that Controller and Admin may change it.",
+    "A report: what is in it, how it is written, where it goes and when. It holds what the Controller may read and no more. Only that Controller may change it; an Admin may disable or delete it.",
   keys: [["Alias"]],
   rows: "add-delete",
   maxRows: MAX_PROFILES,
