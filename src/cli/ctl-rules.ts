@@ -138,23 +138,27 @@ async function addOrRenew(context: WordContext, destination: string, macs: strin
     });
   } catch (error) {
     if (!(error instanceof UspError) || error.code !== UspErrorCode.DuplicateUniqueKey) throw error;
-    const same = (await ownRules(context, destination, macs)).find(({ row }) => row["Action"] === "Block");
+    const same = ruleIn(error);
     if (same === undefined) throw error;
-    await controller.write(same.path, changeable);
-    return same.path;
+    await controller.write(same, changeable);
+    return same;
   }
 }
 
 async function removeOwn(context: WordContext, destination: string, macs: string): Promise<ExitCode> {
-  const own = await ownRules(context, destination, macs);
+  const all = await matching(context, destination, macs);
+  const us = await ourName(context, all);
+  const own = us === undefined ? [] : all.filter(({ row }) => row["Creator"] === us);
   for (const { path } of own) await context.controller.remove(path);
-  const others = (await matching(context, destination, macs)).filter(({ row }) => row["Status"] === "Enabled");
+  // A rule that is not in force yet blocks as soon as it is.
+  const others = (await matching(context, destination, macs)).filter(({ row }) =>
+    ["Enabled", "Pending"].includes(text(row["Status"])),
+  );
   if (context.options.json === true) {
     sayJson(context, { Deleted: own.map(({ path }) => path), Rules: others.map(({ path }) => path) });
   } else {
     for (const { path } of own) say(context, `deleted ${path}`);
-    if (own.length === 0)
-      say(context, `no rule of ${context.controllerId} blocks ${destination}${macs === "*" ? "" : ` for ${macs}`}`);
+    if (own.length === 0) say(context, `no rule of ours blocks ${destination}${macs === "*" ? "" : ` for ${macs}`}`);
     for (const { path, row: rule } of others)
       say(context, `still blocked by ${path} (${text(rule["Creator"]) || text(rule["Origin"])})`);
   }
@@ -195,8 +199,49 @@ async function matching(context: WordContext, destination: string, macs: string)
   );
 }
 
-async function ownRules(context: WordContext, destination: string, macs: string): Promise<Row[]> {
-  return (await matching(context, destination, macs)).filter(({ row }) => row["Creator"] === context.controllerId);
+/**
+ * Which Creator of these rules we are to the agent: behind a USP Broker and at a local door not our own endpoint id.
+ * Adding a rule twice at once never comes about; the agent names the rule that says the same for the same Creator: an
+ * older one if that is ours, else the other of the two.
+ */
+async function ourName({ controller, controllerId }: WordContext, among: readonly Row[]): Promise<string | undefined> {
+  const samples = new Map(among.map((each) => [text(each.row["Creator"]), each.row]));
+  samples.delete("");
+  const isLikely = (creator: string) => Number(creator === controllerId);
+  const creators = [...samples.keys()].sort((a, b) => isLikely(b) - isLikely(a));
+  for (const creator of creators) {
+    const row = samples.get(creator) as JsonObject;
+    const values = Object.fromEntries(
+      KEY.filter((name) => row[name] !== undefined).map((name) => [name, String(row[name])]),
+    );
+    const twin = { path: RULES, values: { ...values, Enable: "false" } };
+    try {
+      const made = await controller.add([twin, twin]);
+      // An agent that lets rules say the same: they say whose they are.
+      let name: string | undefined;
+      for (const { path, error } of made) {
+        if (error !== undefined) throw error;
+        if (path === undefined) continue;
+        name = (await controller.read([`${path}Creator`])).get(`${path}Creator`);
+        await controller.remove(path);
+      }
+      return name;
+    } catch (error) {
+      if (!(error instanceof UspError) || error.code !== UspErrorCode.DuplicateUniqueKey) throw error;
+      const path = ruleIn(error);
+      const named = among.find((each) => each.path === path);
+      if (named !== undefined) return text(named.row["Creator"]);
+    }
+  }
+  return undefined;
+}
+
+/** What makes two rules of a controller say the same. */
+const KEY = ["Action", "MACAddressList", "DestinationList", "Protocol", "PortList", "Initiator"];
+
+/** The rule that says the same already, of which the agent tells. */
+function ruleIn({ message }: UspError): string | undefined {
+  return /Device\.X_SPIN\.Rule\.\d+\./.exec(message)?.[0];
 }
 
 function services(rule: JsonObject): string {

@@ -1,5 +1,5 @@
 /**
- * `spin-usp ctl`: the operator's tool, a USP controller over MQTT. Text for people, `--json` for programs, exit codes for
+ * `spin-usp ctl`: the operator's tool, a USP controller over any MTP. Text for people, `--json` for programs, exit codes for
  * scripts: 0 done · 1 refused by the agent · 2 wrong words or options · 3 no broker · 4 no answer · 5 partly done.
  */
 import type { WriteStream } from "node:tty";

@@ -368,9 +368,28 @@ suite(`spin-usp ctl${hasMosquitto ? "" : " (SKIPPED: no mosquitto)"}`, () => {
         code: 5,
         out: `deleted ${ROOT}Rule.2.\nstill blocked by ${ROOT}Rule.1. (self::another)\n`,
       });
+      // What is not in force yet blocks soon.
+      home.values.set(`${ROOT}Rule.1.Status`, "Pending");
+      expect(await ctl("unblock", "bad.example")).toMatchObject({
+        code: 5,
+        out: `no rule of ours blocks bad.example\nstill blocked by ${ROOT}Rule.1. (self::another)\n`,
+      });
+      expect([...home.values.keys()].filter((path) => path.endsWith(".Creator"))).toHaveLength(1);
       expect(await ctl("unblock", "other.example")).toMatchObject({
         code: 1,
-        out: "no rule of self::spin-ctl blocks other.example\n",
+        out: "no rule of ours blocks other.example\n",
+      });
+    });
+
+    test("of a destination deletes what we made as whom the agent takes us for, and not what is in our own name", async () => {
+      home.knownAs = "self::usp-broker";
+      home.addRule({ Action: "Block", MACAddressList: "*", DestinationList: "bad.example", Creator: "self::spin-ctl" });
+      expect(await ctl("block", "bad.example")).toMatchObject({ code: 0 });
+      expect(await ctl("block", "bad.example", "--for", "1h", "--reason", "longer")).toMatchObject({ code: 0 });
+      expect(home.values.get(`${ROOT}Rule.2.Reason`)).toBe("longer");
+      expect(await ctl("unblock", "bad.example")).toMatchObject({
+        code: 5,
+        out: `deleted ${ROOT}Rule.2.\nstill blocked by ${ROOT}Rule.1. (self::spin-ctl)\n`,
       });
     });
   });

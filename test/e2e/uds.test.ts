@@ -60,6 +60,26 @@ describe("without a broker", () => {
     expect((await ctl(["rules"])).out).toContain("198.51.100.7");
   }, 60_000);
 
+  it("the resident lifts by ctl what it blocked, longer the second time, and an Admin lifts it not", async () => {
+    await bed.agent(["Resident", "Admin"]);
+    const admin = await bed.as("Admin");
+    const theirs = { Enable: "true", Action: "Block", MACAddressList: "*", DestinationList: "198.51.100.7" };
+    await admin.create(`${SPIN}Rule.`, theirs);
+    expect(await ctl(["block", "198.51.100.7"])).toMatchObject({ code: 5, err: "" });
+    expect(await ctl(["block", "198.51.100.7", "--for", "1h", "--reason", "longer"])).toMatchObject({
+      code: 5,
+      err: "",
+    });
+    expect((await admin.read([`${SPIN}Rule.2.Reason`])).get(`${SPIN}Rule.2.Reason`)).toBe("longer");
+    expect((await ctl(["unblock", "198.51.100.7"])).out).toBe(
+      `deleted ${SPIN}Rule.2.\nstill blocked by ${SPIN}Rule.1. (self::admin)\n`,
+    );
+    expect((await ctl(["unblock", "198.51.100.7"])).out).toContain("no rule of ours blocks");
+    expect(await ctl(["block", "198.51.100.8"])).toMatchObject({ code: 5, err: "" });
+    expect((await ctl(["unblock", "198.51.100.8"], bed.path("admin"))).out).toContain("no rule of ours blocks");
+    expect(await ctl(["unblock", "198.51.100.8"])).toMatchObject({ code: 0, err: "" });
+  }, 60_000);
+
   it("nobody else has the resident's word, whatever endpoint id is said and whatever role is given", async () => {
     await bed.agent(["Resident", "Operator", "Admin"]);
     const resident = await bed.as("Resident");

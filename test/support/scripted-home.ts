@@ -15,6 +15,8 @@ export class ScriptedHome {
   readonly values = new Map<string, string>();
   /** Answers of commands, by path. */
   readonly commands = new Map<string, (input: ReadonlyMap<string, string>) => Values>();
+  /** Whom the agent takes a controller for, where not for whom it says it is: at a local door, behind a USP Broker. */
+  knownAs: string | undefined;
   #nextRule = 1;
 
   constructor(devices: readonly Values[]) {
@@ -51,7 +53,7 @@ export class ScriptedHome {
       case "operate":
         return this.#operate(request.value);
       case "add":
-        return this.#add(request.value.createObjs, from);
+        return this.#addAll(request.value.createObjs, this.knownAs ?? from);
       case "set":
         return this.#set(request.value.updateObjs);
       case "delete":
@@ -86,6 +88,18 @@ export class ScriptedHome {
       $case: "operateResp",
       value: { operationResults: [{ executedCommand: command, operationResp: { $case: "reqOutputArgs", value } }] },
     };
+  }
+
+  /** All or nothing. */
+  #addAll(objects: Extract<RequestType, { $case: "add" }>["value"]["createObjs"], creator: string): ResponseType {
+    const before = [...this.values];
+    try {
+      return this.#add(objects, creator);
+    } catch (error) {
+      this.values.clear();
+      for (const [path, value] of before) this.values.set(path, value);
+      throw error;
+    }
   }
 
   #add(objects: Extract<RequestType, { $case: "add" }>["value"]["createObjs"], creator: string): ResponseType {
