@@ -2,7 +2,7 @@
  * TLS of every MTP, in one place, for both ends: versions, trust anchors, client certificates, revocation lists, whose name
  * the peer must bear, and the words for each way in which it fails.
  */
-import { constants } from "node:crypto";
+import { constants, createPrivateKey, X509Certificate } from "node:crypto";
 import { createServer, checkServerIdentity, rootCertificates } from "node:tls";
 import type {
   ConnectionOptions,
@@ -173,7 +173,9 @@ const MAX_CHAIN = 10;
 /** A peer that does not finish its handshake holds a socket no longer than this. */
 const HANDSHAKE_MS = 10_000;
 
+/** @throws MtpError tls, where certificate and key are of no use: OpenSSL's own words name neither, or come late. */
 function contextOf(tls: TlsMaterial): SecureContextOptions {
+  checkPair(tls);
   return {
     minVersion: tls.minVersion ?? "TLSv1.2",
     maxVersion: tls.maxVersion ?? "TLSv1.3",
@@ -183,6 +185,24 @@ function contextOf(tls: TlsMaterial): SecureContextOptions {
     ...(tls.key === undefined ? {} : { key: tls.key }),
     ...(tls.passphrase === undefined ? {} : { passphrase: tls.passphrase }),
   };
+}
+
+function checkPair({ cert, key, passphrase }: TlsMaterial): void {
+  if (cert === undefined || key === undefined) return;
+  const certificate = readable("certificate", () => new X509Certificate(cert));
+  const withWords = passphrase === undefined ? key : { key, passphrase };
+  const own = readable("key of our certificate", () => createPrivateKey(withWords));
+  if (certificate.checkPrivateKey(own)) return;
+  const subject = certificate.subject?.replaceAll("\n", ", ") || "no name";
+  throw new MtpError("tls", `the key is not that of the certificate, which is of ${subject}`);
+}
+
+function readable<T>(what: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw new MtpError("tls", `our TLS can't start: the ${what} can't be read: ${(cause as Error).message}`, { cause });
+  }
 }
 
 const timeOf = ({ now }: TlsMaterial): number | undefined => knownTime((now ?? Date.now)());
@@ -210,11 +230,16 @@ function opensslFault(socket: TLSSocket, tls: TlsMaterial): string | undefined {
 /** By host name, wildcards included (RFC 6125), or by endpoint id. */
 function nameFault(name: string, endpointId: string | undefined, peer: PeerCertificate): Error | undefined {
   const fault = checkServerIdentity(name, peer);
+  // Node's list ends empty where no name is of the kind that was looked for.
+  if (fault?.message.endsWith("list: ")) fault.message += namesOf(peer);
   if (!fault || endpointId === undefined) return fault;
   if (peer.raw && readCertificate(peer.raw).endpointIds.includes(endpointId)) return undefined;
   fault.message += `, nor ${endpointId}`;
   return fault;
 }
+
+const namesOf = ({ subjectaltname, subject }: PeerCertificate): string =>
+  (subjectaltname ?? (subject?.CN === undefined ? "it names nobody" : `it has CN: ${subject.CN}`)).slice(0, 256);
 
 /** Why TLS failed, in words; `undefined` where the code is none that is known. */
 export function tlsReason({ code = "", message }: NodeJS.ErrnoException): string | undefined {

@@ -2,6 +2,7 @@
  * TLS of the MTPs against real peers: node's own TLS servers and clients, and mosquitto; 1.2 and 1.3. Each way in which it
  * fails is told in words (TR-369 R-MTP.1 to .3, R-SEC.0a, R-SEC.19).
  */
+import { generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import type { AddressInfo } from "node:net";
@@ -221,6 +222,37 @@ describe.each(["TLSv1.2", "TLSv1.3"] as const)("a server over %s", (version) => 
     expect(await call(undefined, { ...on, clientCertificates: "request" })).toEqual([]);
     expect(await call(client.good, { ...on, clientCertificates: "none" })).toEqual([]);
   });
+});
+
+test("a key that is not the certificate's is told in words by both ends, and so is one that can't be read", async () => {
+  const pair = (key: Buffer) => ({ cert: read(server.good.chain), key });
+  const other = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "sec1", format: "pem" });
+  const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey.export({ type: "pkcs8", format: "pem" });
+  for (const [key, words] of [
+    [read(server.wildcard.key), /^the key is not that of the certificate, which is of .*CN=/],
+    [Buffer.from(other), /^the key is not that of the certificate/],
+    [Buffer.from(rsa), /^the key is not that of the certificate/],
+    [Buffer.from("none"), /the key of our certificate can't be read/],
+  ] as const) {
+    const dialled = openSocket({ host: "localhost", port: 1, tls: { ca, ...pair(key) } }, never);
+    await expect(dialled).rejects.toMatchObject({
+      name: "MtpError",
+      kind: "tls",
+      message: expect.stringMatching(words),
+    });
+    const listen = () =>
+      tlsServer(
+        { ...pair(key), clientCertificates: "none" },
+        () => undefined,
+        () => undefined,
+      );
+    expect(listen).toThrow(MtpError);
+    expect(listen).toThrow(words);
+  }
+});
+
+test("where an address was looked for, a certificate of names alone is told by its names", async () => {
+  expect(await dial(server.elsewhere, { serverName: "127.0.0.1" })).toMatch(/another name: .*list: DNS:other\.example/);
 });
 
 test("a server refuses a client that is too old, in words", async () => {
