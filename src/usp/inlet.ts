@@ -195,10 +195,7 @@ export class Inlet {
     const answer = dispatch(msgId, request, this.#contextOf(sender, responseBytes));
     if (!(answer instanceof Promise)) return this.#answer(sender, answer);
     unfinished.add(msgId);
-    const finished = answer.then((later) => {
-      this.#answer(sender, later);
-      unfinished.delete(msgId);
-    });
+    const finished = answer.then((later) => this.#answer(sender, later)).finally(() => unfinished.delete(msgId));
     finished.catch((error: unknown) => this.#parts.log.error("an answer was lost", error));
   }
 
@@ -253,9 +250,11 @@ export class Inlet {
   /** It is at the other end of a connection that has no addresses: what waits for it may go there. */
   #note({ connection, controller }: Sender): void {
     if (connection.hasAddresses || connection.heard.has(controller.path)) return;
+    // Else what waited was sent when the connection came.
+    const isNew = this.#parts.outlet.routeOn(connection, controller) === undefined;
     connection.heard.add(controller.path);
     this.#parts.outlet.announce(connection, controller);
-    this.#parts.resume(controller);
+    if (isNew) this.#parts.resume(controller);
   }
 
   #unfinishedOf({ path }: Controller): Set<string> {

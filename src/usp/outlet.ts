@@ -211,14 +211,14 @@ export class Outlet implements Postman {
   routeOn(connection: Connection, controller: Controller): Destination | undefined {
     if (!this.#admission.mayHear(connection, controller)) return undefined;
     if (connection.controller !== undefined) return AT_THE_OTHER_END;
+    // Who came and said neither who it is nor anything else may be anybody.
+    if (!connection.hasAddresses) return isKnownAt(connection, controller) ? AT_THE_OTHER_END : undefined;
     for (const route of controller.routes) {
       if (route.protocol !== connection.door.protocol) continue;
       if (!connection.isBy(route.agentMtp)) continue;
-      if (!connection.hasAddresses) return AT_THE_OTHER_END;
       if (route.to !== "") return route;
     }
-    const isThere = connection.peer !== undefined || connection.heard.has(controller.path);
-    return !connection.hasAddresses && isThere ? AT_THE_OTHER_END : undefined;
+    return undefined;
   }
 
   /** Where the controller is now. */
@@ -227,14 +227,20 @@ export class Outlet implements Postman {
   }
 
   #find(controller: Controller): { connection: Connection; destination: Destination } | undefined {
+    let other: { connection: Connection; destination: Destination } | undefined;
     // The controller's own order first, then whatever connection it is at.
     for (const { agentMtp, protocol } of [...controller.routes, ANY]) {
       for (const connection of this.#connections) {
         if (!connection.isOpen || (protocol && protocol !== connection.door.protocol)) continue;
         if (!connection.isBy(agentMtp)) continue;
         const destination = this.routeOn(connection, controller);
-        if (destination) return { connection, destination };
+        if (!destination) continue;
+        const found = { connection, destination };
+        if (connection.hasAddresses || connection.peer !== undefined) return found;
+        // It may have spoken there, but the connection is not its own.
+        other ??= found;
       }
+      if (other) return other;
     }
     return undefined;
   }
@@ -278,6 +284,9 @@ export class Outlet implements Postman {
     return { version, toId, fromId: this.#endpointId };
   }
 }
+
+const isKnownAt = ({ peer, heard }: Connection, { endpointId, path }: Controller) =>
+  peer === endpointId || heard.has(path);
 
 const ANY = { agentMtp: "", protocol: undefined } as const;
 
