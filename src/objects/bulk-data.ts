@@ -13,6 +13,8 @@ import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import type { Change, Implementation } from "../model/implementation.ts";
 import type { Persistence } from "../model/persistence.ts";
 import { table } from "../model/table.ts";
+import { csvOption, csvOptionFits } from "../usp/bulk-data/csv-options.ts";
+import { isForRecords } from "../usp/bulk-data/records-topics.ts";
 import { checkReference } from "../usp/bulk-data/report.ts";
 import type { BulkDataStates } from "../usp/bulk-data/state.ts";
 
@@ -59,9 +61,23 @@ export function bulkDataObjects({ persistence, states, minInterval, force }: Bul
     }),
     table(BulkDataParameter, {
       persistence,
-      validate: ({ values }, change) => mustExist(values.Reference, ["parameter", "object"], change),
+      validate: ({ values }, change) => {
+        mustBePrintable(values.Name);
+        mustExist(values.Reference, ["parameter", "object"], change);
+      },
     }),
-    table(BulkDataCsvEncoding, { persistence }),
+    table(BulkDataCsvEncoding, {
+      persistence,
+      validate: ({ values }) => {
+        for (const name of ["FieldSeparator", "RowSeparator", "EscapeCharacter"] as const)
+          if (csvOption(name, values[name]) === undefined)
+            throw new UspError(
+              UspErrorCode.InvalidValue,
+              `${name}: ${JSON.stringify(values[name])} is not ${csvOptionFits(name)}`,
+              name,
+            );
+      },
+    }),
     table(BulkDataJsonEncoding, { persistence }),
     table(BulkDataHttp, {
       persistence,
@@ -72,15 +88,36 @@ export function bulkDataObjects({ persistence, states, minInterval, force }: Bul
     }),
     table(BulkDataUriParameter, {
       persistence,
-      validate: ({ values }, change) => mustExist(values.Reference, ["parameter"], change),
+      validate: ({ values }, change) => {
+        mustBePrintable(values.Name);
+        mustExist(values.Reference, ["parameter"], change);
+      },
     }),
-    table(BulkDataMqtt, { persistence }),
+    table(BulkDataMqtt, {
+      persistence,
+      validate: ({ values }, { tree }) => {
+        if (values.PublishTopic !== "" && isForRecords(tree, values.PublishTopic))
+          throw new UspError(
+            UspErrorCode.InvalidValue,
+            "PublishTopic: the agent or a Controller awaits Records there",
+            "PublishTopic",
+          );
+      },
+    }),
   ];
+}
+
+/** A name stands in the report as it is. */
+function mustBePrintable(name: string): void {
+  if (/\p{Cc}/u.test(name))
+    throw new UspError(UspErrorCode.InvalidValue, "Name: control characters are no part of a name", "Name");
 }
 
 /** In the supported model; instances come and go. Empty: not said yet. */
 function mustExist(reference: string, kinds: readonly ("parameter" | "object")[], { tree }: Change): void {
   if (reference === "") return;
+  if (/\p{Cc}/u.test(reference))
+    throw new UspError(UspErrorCode.InvalidValue, "Reference: control characters are no part of a path", "Reference");
   try {
     checkReference(tree, reference, kinds);
   } catch (error) {

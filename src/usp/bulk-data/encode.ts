@@ -107,15 +107,22 @@ function encodeCsv(reports: readonly Report[], encoding: CsvEncoding): string {
   return rows.map((row) => row.map(field).join(encoding.fieldSeparator) + encoding.rowSeparator).join("");
 }
 
-/** RFC 4180 §2: what would be misread stands in double quotes, those within it escaped. */
+/**
+ * RFC 4180 §2: what would be misread stands in double quotes, those within it escaped. Control characters but tabs and line
+ * breaks it does not have: by values that hold them a text would be made that others take for a USP Record.
+ */
 function quoting({ fieldSeparator, rowSeparator, escape }: CsvEncoding): (text: string) => string {
-  const special = [fieldSeparator, rowSeparator, '"', escape, "\r", "\n"];
-  return (text) => {
-    if (!special.some((part) => text.includes(part))) return text;
+  const special = [fieldSeparator, rowSeparator, '"', escape];
+  return (given) => {
+    const text = given.replaceAll(NOT_IN_CSV, "\ufffd");
+    if (!CONTROL.test(given) && !special.some((part) => text.includes(part))) return text;
     const escaped = escape === '"' ? text : text.replaceAll(escape, escape + escape);
     return `"${escaped.replaceAll('"', `${escape}"`)}"`;
   };
 }
+
+const CONTROL = /\p{Cc}/u;
+const NOT_IN_CSV = /(?![\t\r\n])\p{Cc}/gu;
 
 /** R-BULK.13: the base type. */
 const typeName = ({ param }: Entry): string => (param.schema.type.item ? "string" : param.schema.type.base);

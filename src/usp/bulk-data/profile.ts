@@ -1,6 +1,7 @@
 /** A row of `Device.BulkData.Profile.{i}.` with all below it, as typed values: read anew for each report. */
 import type { InstanceNode, Tree } from "../../model/tree.ts";
 import type { RetryPolicy } from "../retry.ts";
+import { csvOption } from "./csv-options.ts";
 import type { Encoding, Timestamp } from "./encode.ts";
 import type { ReportReference } from "./report.ts";
 
@@ -77,9 +78,10 @@ function readEncoding(tree: Tree, row: InstanceNode): Encoding {
     type,
     format: value(at, "ReportFormat"),
     timestamp: value<Timestamp>(at, "RowTimestamp"),
-    fieldSeparator: unescape(value(at, "FieldSeparator")),
-    rowSeparator: unescape(value(at, "RowSeparator")),
-    escape: unescape(value(at, "EscapeCharacter")),
+    // Rows of before the rules: as by default.
+    fieldSeparator: csvOption("FieldSeparator", value(at, "FieldSeparator")) ?? ",",
+    rowSeparator: csvOption("RowSeparator", value(at, "RowSeparator")) ?? "\r\n",
+    escape: csvOption("EscapeCharacter", value(at, "EscapeCharacter")) ?? '"',
   };
 }
 
@@ -115,13 +117,6 @@ function readTarget(tree: Tree, row: InstanceNode): Target {
       path: value(parameter, "Reference"),
     })),
   };
-}
-
-/** Numeric character references and the named quote, as TR-369's examples write separators. */
-function unescape(text: string): string {
-  return text
-    .replaceAll(/&#(\d{1,3});/g, (_, code: string) => String.fromCharCode(Number(code)))
-    .replaceAll("&quot;", '"');
 }
 
 function single(tree: Tree, parent: InstanceNode, name: string): InstanceNode {

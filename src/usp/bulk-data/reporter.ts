@@ -13,6 +13,7 @@ import { sendByHttp, sendByMqtt, type Publish, type ReporterIdentity } from "./d
 import { encode } from "./encode.ts";
 import type { HttpPolicy } from "./http.ts";
 import type { Profile } from "./profile.ts";
+import { isForRecords } from "./records-topics.ts";
 import { collect, stillAllowed, type Report } from "./report.ts";
 import type { Retention } from "./retention.ts";
 
@@ -148,6 +149,11 @@ export class Reporter {
       await sendByHttp(text, encoding, target, { view, identity: identity(), policy: http() }, signal);
     else if (target.protocol === "MQTT") {
       if (!publish) throw new Error("there is no MQTT here");
+      // Judged when it was set; who listens where may have changed since.
+      if (isForRecords(this.#parts.tree, target.topic))
+        throw new Error(
+          `the agent or a Controller awaits Records at MQTT.PublishTopic, ${JSON.stringify(target.topic)}`,
+        );
       await sendByMqtt(text, encoding, target, publish, signal);
     }
   }

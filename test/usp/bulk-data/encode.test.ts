@@ -139,4 +139,13 @@ describe("a report in CSV", () => {
     const encoding = csv({ format: "ParameterPerColumn", timestamp: "None", escape });
     expect(encode([report([entry("A", text)])], encoding)).toBe(`A\r\n${written}\r\n`);
   });
+
+  // By MQTT a report may come to where Records are awaited. https://usp.technology/specification/ (R-MTP)
+  it("has no control characters but tabs and line breaks, and those within quotes alone: bytes can't be chosen", () => {
+    const encoding = csv({ format: "ParameterPerColumn", timestamp: "None" });
+    expect(encode([report([entry("A\u0012b", "\u001a\u0000x\u007f")])], encoding)).toBe(
+      '"A\ufffdb"\r\n"\ufffd\ufffdx\ufffd"\r\n',
+    );
+    expect(encode([report([entry("A", "b\tc")])], encoding)).toBe('A\r\n"b\tc"\r\n');
+  });
 });

@@ -272,6 +272,77 @@ describe("whose report it is", () => {
   });
 });
 
+describe("what a controller can't choose", () => {
+  it.each([
+    ["CSVEncoding.FieldSeparator", "&#10;"],
+    ["CSVEncoding.FieldSeparator", "\u0012"],
+    ["CSVEncoding.FieldSeparator", "ab"],
+    ["CSVEncoding.RowSeparator", "&#26;"],
+    ["CSVEncoding.EscapeCharacter", "&#8;"],
+    ["CSVEncoding.EscapeCharacter", "\\\\"],
+  ])("is %s %j", async (param, value) => {
+    await rooms();
+    const path = await addRowBy(world.admin, PROFILES, {});
+    expect((await world.admin.error(setOne(path, { [param]: value }))).errCode).toBe(7012);
+  });
+
+  it.each([
+    ["CSVEncoding.FieldSeparator", "&#9;"],
+    ["CSVEncoding.FieldSeparator", "|"],
+    ["CSVEncoding.RowSeparator", "&#10;"],
+    ["CSVEncoding.EscapeCharacter", "&quot;"],
+  ])("is not %s %j", async (param, value) => {
+    await rooms();
+    const path = await addRowBy(world.admin, PROFILES, {});
+    await world.admin.response(setOne(path, { [param]: value }), "setResp");
+  });
+
+  it("is control characters in a name", async () => {
+    await rooms();
+    const path = await addRowBy(world.admin, PROFILES, {});
+    for (const table of [`${path}Parameter.`, `${path}HTTP.RequestURIParameter.`])
+      await expect(addRowBy(world.admin, table, { Name: "\u001aself" })).rejects.toThrow(/^expected addResp/);
+  });
+});
+
+describe("the topic of a report by MQTT", () => {
+  const listensAt = (filter: string) => {
+    const row = addRow(world.tree, "Device.LocalAgent.MTP.", { Protocol: "MQTT" });
+    setParams(world.tree, `${row.path}MQTT.`, { ResponseTopicConfigured: filter });
+  };
+
+  it.each([
+    ["usp/agent", "usp/agent"],
+    ["usp/agent", "usp/agent/reply-to=usp%2Fcontroller"],
+    ["usp/+/in", "usp/agent/in"],
+    ["usp/#", "usp"],
+    ["$share/fleet/usp/agent", "usp/agent"],
+  ])("is not where the agent listens: at %s, %s", async (filter, topic) => {
+    await rooms();
+    listensAt(filter);
+    const path = await addRowBy(world.admin, PROFILES, {});
+    expect((await world.admin.error(setOne(path, { "MQTT.PublishTopic": topic }))).errCode).toBe(7012);
+    await world.admin.response(setOne(path, { "MQTT.PublishTopic": "usps/agents" }), "setResp");
+  });
+
+  it("is none where a controller listens, nor any more once it does", async () => {
+    const published: string[] = [];
+    const { log, lines } = warnings();
+    await rooms({ log, publish: ({ topic }) => Promise.resolve(void published.push(topic)) });
+    const client = addRow(world.tree, "Device.MQTT.Client.", {});
+    const values = { Protocol: "MQTT", "MQTT.Reference": client.path, "MQTT.PublishTopic": "usp/controller" };
+    const path = await addProfile(world.admin, values, ["Device.House.Size"]);
+    await force(world.admin, path);
+    await until(() => published.length > 0, "a report");
+    setParams(world.tree, `${world.adminPath}.MTP.1.MQTT.`, { Topic: "usp/controller" });
+    await force(world.admin, path);
+    await until(() => lines.length > 0, "a warning");
+    expect(lines[0]).toContain("awaits Records");
+    expect(published).toHaveLength(1);
+    expect((await world.admin.error(setOne(path, { "MQTT.PublishTopic": "usp/controller/x" }))).errCode).toBe(7012);
+  });
+});
+
 describe("Push!", () => {
   it("tells the owner, and no other subscriber, what the report says", async () => {
     await rooms();
