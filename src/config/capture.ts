@@ -4,7 +4,7 @@ import { file, bool, number, many, type ValuesOf } from "./option.ts";
 const interfaceName = (value: string) => /^[A-Za-z0-9_.@-]{1,15}$/.test(value);
 
 export const captureOptions = {
-  enable: bool("Observe traffic.", true),
+  enable: bool("Observe traffic. Without it no rule is brought into force after a start.", true),
   interface: many("LAN interface; none: found from routes and bridges.", interfaceName, "the name of an interface"),
   counter_interval: number("Seconds that a counter may be old.", 5, 1, 60),
   leases: many(

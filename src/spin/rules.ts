@@ -50,6 +50,8 @@ export interface RuleBookOptions {
   readonly authority: Authority;
   /** What a reference to a `.List.{i}.` holds; `undefined` while there is no such list. */
   readonly lists?: ListResolver;
+  /** Why no rule can come into force, in words; empty: nothing is known that hinders. */
+  readonly heldBy?: () => string;
 }
 
 interface Row {
@@ -178,8 +180,10 @@ export class RuleBook {
     const refused = this.#refused.get(id);
     const pending = this.#changedAt.has(id);
     if (refused !== undefined && !pending) return state("Error", refused);
-    if (pending && rule.action !== "Ignore")
-      return state("Pending", this.trouble === "" ? "Not yet in force." : `Not yet in force: ${this.trouble}`);
+    if (pending && rule.action !== "Ignore") {
+      const why = this.#options.heldBy?.() || this.trouble;
+      return state("Pending", why === "" ? "Not yet in force." : `Not yet in force: ${why}`);
+    }
     const by = this.#overruledRules(now).get(id);
     if (by) return state("Overruled", `Rule ${by.join(", ")} decides instead, for all that this rule covers.`, by);
     return state("Enabled", this.#domainNote !== "" && this.#namesDomains(rule) ? this.#domainNote : "");

@@ -81,6 +81,8 @@ export interface SpinOptions {
   readonly vendorOf?: (mac: number) => string;
 }
 
+const CAPTURE_OFF = "Capture.Enable is false, and without what it observes no rule is brought into force";
+
 export class Spin implements Home {
   readonly rules: RuleBook;
   readonly summary: HomeSummary;
@@ -134,6 +136,8 @@ export class Spin implements Home {
       clock,
       authority: options.authority ?? "Resident",
       ...(options.lists && { lists: options.lists }),
+      // The home's cut comes from the sources: without it there is nothing to enforce on.
+      heldBy: () => (this.#sources.enabled || this.#reconciler?.canSettle === true ? "" : CAPTURE_OFF),
     });
     const slots = limits.devices;
     this.#counters = new Counters(slots);
@@ -291,6 +295,7 @@ export class Spin implements Home {
   setEnabled(enabled: boolean): void {
     this.#sources.setEnabled(enabled);
     this.#condition.update();
+    this.#inForce.checkSoon();
   }
 
   observe(observation: Observation): void {

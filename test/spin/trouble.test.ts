@@ -106,3 +106,24 @@ it("one source that fails leaves the home Degraded; all of them, Error", () => {
   test.spin.tick();
   expect(test.spin.status).toBe("Error");
 });
+
+it("a rule that waits because nothing is observed says so, until something is", async () => {
+  const { test } = home();
+  test.spin.setEnabled(false);
+  test.spin.rules.put(block(1));
+  await turn();
+  expect(test.spin.rules.state(1)).toMatchObject({
+    status: "Pending",
+    reason: expect.stringContaining("Not yet in force: Capture.Enable is false"),
+  });
+  test.spin.setEnabled(true);
+  expect(test.spin.rules.state(1).reason).toBe("Not yet in force.");
+  test.network();
+  await test.spin.settled();
+  expect(test.spin.rules.state(1).status).toBe("Enabled");
+  // What enforces already goes on without being told anything new.
+  test.spin.setEnabled(false);
+  test.spin.rules.put(block(2));
+  await test.spin.settled();
+  expect(test.spin.rules.state(2)).toMatchObject({ status: "Enabled", reason: "" });
+});
