@@ -415,7 +415,7 @@ function endpointOf(options: MqttOptions): Endpoint {
     );
   }
   if (url.protocol !== "mqtt:" && url.protocol !== "mqtts:") {
-    throw new MtpError("address", `${options.url}: a broker's address begins with mqtt:// or mqtts://`);
+    throw new MtpError("address", `${options.url}: an MQTT broker's address begins with mqtt:// or mqtts://`);
   }
   const isTls = url.protocol === "mqtts:";
   const host = url.hostname.replace(/^\[|\]$/g, "");
