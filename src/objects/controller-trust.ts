@@ -7,6 +7,7 @@ import type { Persistence } from "../model/persistence.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import { table } from "../model/table.ts";
 import type { Transaction } from "../model/transaction.ts";
+import { checkTargets } from "../usp/permission-targets.ts";
 import type { Challenges } from "../usp/trust/challenges.ts";
 
 export function controllerTrustObjects(persistence: Persistence | undefined, challenges: Challenges): Implementation[] {
@@ -26,7 +27,8 @@ export function controllerTrustObjects(persistence: Persistence | undefined, cha
         },
       },
     }),
-    ...[Role, Permission, Credential, Challenge].map((schema) => table(schema as ObjectSchema, { persistence })),
+    table(Permission, { persistence, validate: ({ values }, { tree }) => checkTargets(tree, values.Targets) }),
+    ...[Role, Credential, Challenge].map((schema) => table(schema as ObjectSchema, { persistence })),
   ];
 }
 

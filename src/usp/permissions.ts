@@ -6,8 +6,8 @@
 import { UspError } from "../lib/usp-error.ts";
 import type { Log } from "../lib/log.ts";
 import { compileMatcher, type Matcher } from "../model/matcher.ts";
-import { parsePath } from "../model/path.ts";
 import type { InstanceNode, SupportedObject, SupportedParam, Tree } from "../model/tree.ts";
+import { checkTarget, parseTarget } from "./permission-targets.ts";
 import { parseRights, READ } from "./rights.ts";
 
 /** What one may do to an object: bits of rights.ts. */
@@ -95,7 +95,9 @@ export class Permissions {
     };
     for (const target of valueOf(row, "Targets") as readonly string[]) {
       try {
-        rules.push({ ...value, matcher: compileMatcher(this.#tree, parsePath(target.replaceAll("{i}", "*"))) });
+        const path = parseTarget(target);
+        checkTarget(this.#tree, path); // one kept by an older version
+        rules.push({ ...value, matcher: compileMatcher(this.#tree, path) });
       } catch (error) {
         if (!(error instanceof UspError)) throw error;
         // A target that this device does not have gives and takes nothing.

@@ -91,6 +91,27 @@ describe("a role", () => {
     expect(param([role], "Device.House.Room.1.Name")).toBe("rw-n");
   });
 
+  it.each([
+    'Device.House.Room.[Secret=="s"].Name',
+    'Device.House.Room.[Name=="a"&&Secret!="x"].',
+    'Device.House.Room.[Beside+.Secret=="s"].Name',
+    'Device.MQTT.Client.[Password=="s"].Enable',
+  ])("may not search by a secured or hidden value (%s), and gets nothing by one that is there already", (Targets) => {
+    expect(() => addRole(model.tree, "Probe", [{ Targets, ...ALL }])).toThrow("Targets");
+    const role = addRole(model.tree, "R", [{ Targets: "Device.House.Name", ...ALL }]);
+    expect(() => setParams(model.tree, `${role}.Permission.1.`, { Targets })).toThrow("Targets");
+    setParams(model.tree, "Device.House.Room.1.", { Secret: "s", Beside: "Device.House.Room.1" });
+    addRow(model.tree, "Device.MQTT.Client.", { Password: "s" });
+    // As an older version kept it.
+    const { row } = model.tree.at(`${role}.Permission.1.`)!;
+    (row as { values: Record<string, unknown> }).values.Targets = [Targets];
+    permissions.invalidate();
+    expect([param([role], "Device.House.Room.1.Name"), param([role], "Device.MQTT.Client.1.Enable")]).toEqual([
+      "----",
+      "----",
+    ]);
+  });
+
   it("gives of a row that is gone the least that it could have given", () => {
     const role = addRole(model.tree, "R", [
       { Targets: "Device.House.", ...ALL },
