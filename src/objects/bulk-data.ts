@@ -12,7 +12,7 @@ import {
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import type { Change, Implementation } from "../model/implementation.ts";
 import type { Persistence } from "../model/persistence.ts";
-import { table } from "../model/table.ts";
+import { table, type StoredRow } from "../model/table.ts";
 import { csvOption, csvOptionFits } from "../usp/bulk-data/csv-options.ts";
 import { isForRecords } from "../usp/bulk-data/records-topics.ts";
 import { checkReference } from "../usp/bulk-data/report.ts";
@@ -81,6 +81,7 @@ export function bulkDataObjects({ persistence, states, minInterval, force }: Bul
     table(BulkDataJsonEncoding, { persistence }),
     table(BulkDataHttp, {
       persistence,
+      guard: clearsLogin(),
       computed: {
         CompressionsSupported: () => ["GZIP"] as const,
         MethodsSupported: () => ["POST", "PUT"] as const,
@@ -106,6 +107,30 @@ export function bulkDataObjects({ persistence, states, minInterval, force }: Bul
     }),
   ];
 }
+
+/**
+ * A password goes to no other origin than that it was written for: a Set that leads elsewhere clears it, and the name with
+ * it, unless it gives a Password too, before or after.
+ */
+function clearsLogin() {
+  /** Rows whose Password was given, and not taken back. */
+  const given = new WeakMap<Change, Set<StoredRow<object>>>();
+  return (row: StoredRow<object>, param: string, value: unknown, transaction: Change): void => {
+    const values = row.values as Record<string, unknown>;
+    const rows = given.get(transaction) ?? new Set();
+    given.set(transaction, rows);
+    if (param === "Password" && !rows.has(row)) {
+      rows.add(row);
+      transaction.undo(() => rows.delete(row));
+    }
+    if (param !== "URL" || rows.has(row) || originOf(value) === originOf(values.URL)) return;
+    const { Username, Password } = values;
+    Object.assign(values, { Username: "", Password: "" });
+    transaction.undo(() => Object.assign(values, { Username, Password }));
+  };
+}
+
+const originOf = (url: unknown): string => (url === "" ? "" : new URL(url as string).origin);
 
 /** A name stands in the report as it is. */
 function mustBePrintable(name: string): void {

@@ -112,7 +112,14 @@ export class Reporter {
 
   /** To the owner's subscriptions, whose retries are the notification's (TR-369 annex A.4). */
   #push({ path, owner, encoding }: Profile, report: Report): void {
-    const args = { Data: encode([report], encoding) };
+    const { viewOf } = this.#parts;
+    const args = {
+      // Read each time that it is sent: rights and privacy may have changed since.
+      get Data() {
+        const view = viewOf(owner, "door");
+        return view ? encode([stillAllowed(view, report)], encoding) : "";
+      },
+    };
     this.#parts.tree.changes.emit({ kind: "event", path, name: "Push!", args, recipient: owner });
     this.#tell(undefined);
   }

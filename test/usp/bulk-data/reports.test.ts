@@ -305,6 +305,26 @@ describe("what a controller can't choose", () => {
   });
 });
 
+describe("the login at a collector", () => {
+  it("goes to no other origin than it was written for", async () => {
+    await rooms();
+    const login = { "HTTP.URL": "https://collector.example/a", "HTTP.Username": "op", "HTTP.Password": "TopSecret" };
+    const path = await addRowBy(world.admin, PROFILES, login);
+    const kept = () => {
+      const http = world.tree.at(`${path}HTTP.`)!;
+      return [world.tree.text(http, "Username"), world.tree.text(http, "Password")];
+    };
+    const set = (values: Readonly<Record<string, string>>) =>
+      world.admin.response(setOne(`${path}HTTP.`, values), "setResp");
+    await set({ URL: "https://collector.example/b" });
+    expect(kept()).toEqual(["op", "TopSecret"]);
+    await set({ URL: "https://other.example/b", Username: "me", Password: "Mine" });
+    expect(kept()).toEqual(["me", "Mine"]);
+    await set({ URL: "https://other.example:8443/b" });
+    expect(kept()).toEqual(["", ""]);
+  });
+});
+
 describe("the topic of a report by MQTT", () => {
   const listensAt = (filter: string) => {
     const row = addRow(world.tree, "Device.LocalAgent.MTP.", { Protocol: "MQTT" });
@@ -382,6 +402,26 @@ describe("Push!", () => {
     await force(world.admin, path);
     await until(() => world.admin.notifies.length >= 17, "the next report");
     expect(world.admin.notifies).toHaveLength(17);
+  });
+
+  it("loses, while it waits, what its owner may no longer read", async () => {
+    await rooms();
+    await subscribe(world.admin, "Event", `${PROFILES}*.Push!`);
+    const values = { Protocol: "USPEventNotif", EncodingType: "CSV", "CSVEncoding.RowTimestamp": "None" };
+    const path = await addProfile(world.admin, values, ["Size=Device.House.Size", "N=Device.House.Room.1.Name"]);
+    world.network.isDown = true;
+    world.network.cut();
+    await until(() => !world.agent.reaches(world.adminPath), "the end of the connection");
+    world.bulkData.force(path);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const [role] = (world.tree.text(world.tree.at(`${world.adminPath}.`)!, "AssignedRole") as string).split(",");
+    const Targets = "Device.House.Room.*.Name";
+    addRow(world.tree, `${role}.Permission.`, { Enable: "true", Order: "9", Targets, Param: "----" });
+    world.network.isDown = false;
+    await until(() => world.admin.notifies.length > 0, "the report that waited");
+    expect(world.admin.notifies[0]?.notification).toMatchObject({
+      value: { params: new Map([["Data", "Size\r\n42\r\n"]]) },
+    });
   });
 
   it("is refused where it would not pass a broker", async () => {
