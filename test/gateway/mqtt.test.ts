@@ -111,9 +111,12 @@ describeUnless(gatewayMissing, "a client of a broker", () => {
     const texts = [
       await controller.add([{ path: "Device.MQTT.Client.", values: { Name: "second", Password: "Secret-A" } }]),
       await controller.set([{ path: second, values: { Password: "Secret-B", Username: "u" } }]),
-      await controller.set([{ path: CLIENT, values: { Password: "Secret-C", KeepAliveTime: "61" } }]),
+      await controller.set([{ path: CLIENT, values: { Username: "u", Password: "Secret-C", KeepAliveTime: "61" } }]),
     ].map((outcome) => JSON.stringify(outcome, (_, value: unknown) => (value instanceof Map ? [...value] : value)));
-    await answers(controller, agent);
+    // It connects anew for it; a request before that might be lost.
+    const path = `${CLIENT}Stats.SubscribeSent`;
+    const subscribes = () => controller.read([path], { timeoutMs: 300 }).then((values) => values.get(path), String);
+    await eventually(subscribes, (count) => count === "2", { what: "SubscribeSent" });
     texts.push(JSON.stringify([...(await controller.read(["Device.MQTT."]))]));
     texts.push(JSON.stringify(await controller.instances(["Device.MQTT.Client."])));
     await eventually(
