@@ -15,12 +15,14 @@ const TOOLS = {
   replay: "dist/spin-usp-replay.cjs",
   doctor: "dist/spin-usp-doctor.cjs",
 };
-/** Read by the gateway itself when the first connection of the kind is to be opened. */
-const TRANSPORTS = [
+/** Read by the gateway itself when it needs them: the first connection of the kind, or a way round the helper. */
+const APART_WHEN_USED = [
   { module: "src/mtp/websocket-ends.ts", file: "dist/spin-usp-websocket.cjs" },
   { module: "src/mtp/stomp.ts", file: "dist/spin-usp-stomp.cjs" },
   { module: "src/usp/bulk-data/http.ts", file: "dist/spin-usp-http.cjs" },
   { module: "src/gateway/mdns.ts", file: "dist/spin-usp-mdns.cjs" },
+  { module: "src/enforce/nft-transport.ts", file: "dist/spin-usp-nft.cjs" },
+  { module: "src/capture/without-helper.ts", file: "dist/spin-usp-tools.cjs" },
 ];
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
@@ -33,7 +35,7 @@ const toolsApart = {
         ? { path: `./${basename(TOOLS[basename(path, ".ts")])}`, external: true }
         : { errors: [{ text: "the gateway's bundle may not import an operator's tool" }] },
     );
-    for (const { module, file } of TRANSPORTS)
+    for (const { module, file } of APART_WHEN_USED)
       onResolve({ filter: new RegExp(`/${basename(module)}$`) }, ({ path, kind, resolveDir }) => {
         if (join(resolveDir, path) !== join(root, module)) return undefined;
         return kind === "dynamic-import"
@@ -54,7 +56,10 @@ const { metafile } = await build({
   outfile: join(root, GATEWAY),
   plugins: [...BUNDLED.plugins, agentsMessages, toolsApart],
 });
-const apart = [...Object.entries(TOOLS).map(([name, file]) => ({ module: `src/cli/${name}.ts`, file })), ...TRANSPORTS];
+const apart = [
+  ...Object.entries(TOOLS).map(([name, file]) => ({ module: `src/cli/${name}.ts`, file })),
+  ...APART_WHEN_USED,
+];
 for (const { module, file } of apart)
   await build({
     ...options,

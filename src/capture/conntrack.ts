@@ -10,8 +10,6 @@ import type { NetfilterHelper } from "../netlink/helper.ts";
 import type { FlowColumns, Observation, Source } from "../spin/observation.ts";
 import type { ConntrackBackend, ConntrackFeed } from "./conntrack-feed.ts";
 import { helperBackend } from "./conntrack-helper.ts";
-import { procfsBackend } from "./conntrack-procfs.ts";
-import { toolsBackend } from "./conntrack-tools.ts";
 import { SourceHealth } from "./source-health.ts";
 
 export interface ConntrackOptions {
@@ -57,12 +55,13 @@ export class ConntrackSource implements Source {
 
   async run(signal: AbortSignal, emit: (observation: Observation) => void): Promise<void> {
     const { log, only } = this.#options;
-    const ways = this.#backends().filter((way) => only === undefined || way.name === only);
+    const ways = this.#ways().filter(({ name }) => only === undefined || name === only);
     const feed = this.#feed(emit);
     this.health.status = "Starting";
     while (!signal.aborted) {
       let why = "";
-      for (const way of ways) {
+      for (const { open } of ways) {
+        const way = await open();
         const cost = [why, way.cost].filter(Boolean).join("; ");
         const began = performance.now();
         this.health.backend = way.name;
@@ -81,9 +80,14 @@ export class ConntrackSource implements Source {
     this.health.status = "Disabled";
   }
 
-  #backends(): ConntrackBackend[] {
+  /** Best first; each by its backend's name. */
+  #ways(): { readonly name: string; readonly open: () => Promise<ConntrackBackend> }[] {
     const { helper, procFile = "/proc/net/nf_conntrack", receiveBufferBytes = 8 << 20 } = this.#options;
-    return [helperBackend(helper, receiveBufferBytes), toolsBackend(), procfsBackend(procFile)];
+    return [
+      { name: "helper", open: () => Promise.resolve(helperBackend(helper, receiveBufferBytes)) },
+      { name: "conntrack-tools", open: async () => (await import("./without-helper.ts")).toolsBackend() },
+      { name: "procfs", open: async () => (await import("./without-helper.ts")).procfsBackend(procFile) },
+    ];
   }
 
   #feed(emit: (observation: Observation) => void): ConntrackFeed {

@@ -9,7 +9,6 @@ import type { NetfilterHelper } from "../netlink/helper.ts";
 import type { Observation, Source } from "../spin/observation.ts";
 import type { Lan } from "./lan.ts";
 import type { NeighbourBackend, NeighbourFeed } from "./neighbours-feed.ts";
-import { arpFileBackend, ipBackend } from "./neighbours-text.ts";
 import { helperBackend } from "./neighbours-helper.ts";
 import { SourceHealth } from "./source-health.ts";
 
@@ -47,12 +46,17 @@ export class NeighboursSource implements Source {
     const wakeup = new Wakeup();
     const forget = lan.onChange(() => wakeup.wake());
     const feed: NeighbourFeed = { lan, health, wakeup, prefix, tell: this.#teller(emit) };
-    const all: NeighbourBackend[] = [helperBackend(helper), ipBackend(), arpFileBackend(arpFile)];
-    const ways = all.filter((way) => only === undefined || way.name === only);
+    const all: { readonly name: string; readonly open: () => Promise<NeighbourBackend> }[] = [
+      { name: "helper", open: () => Promise.resolve(helperBackend(helper)) },
+      { name: "ip", open: async () => (await import("./without-helper.ts")).ipBackend() },
+      { name: "procfs", open: async () => (await import("./without-helper.ts")).arpFileBackend(arpFile) },
+    ];
+    const ways = all.filter(({ name }) => only === undefined || name === only);
     health.status = "Starting";
     while (!signal.aborted) {
       let why = "";
-      for (const way of ways) {
+      for (const { open } of ways) {
+        const way = await open();
         health.backend = way.name;
         health.lastError = [why, way.cost].filter(Boolean).join("; ");
         const began = performance.now();

@@ -7,8 +7,9 @@ import { readFile } from "node:fs/promises";
 import { parseAddress } from "../lib/address.ts";
 import { runLines } from "../lib/lines.ts";
 import { Wakeup } from "../lib/wakeup.ts";
-import { TABLE, MAPS, addText, fromJson, keyOnlyText } from "./elements.ts";
+import { TABLE, MAPS, fromJson } from "./elements.ts";
 import type { Count, CountedElement, Element } from "./elements.ts";
+import { addLines, deleteLines } from "./element-lines.ts";
 import { anyFlowTest } from "./flow-filter.ts";
 import type { FlowFilter, ForeignChange, Transport } from "./transport.ts";
 
@@ -201,25 +202,6 @@ function wordsOf(texts: readonly string[]): Uint32Array | undefined {
     words.set(address, 4 * i);
   }
   return words;
-}
-
-/** Lines for `nft -f` that add elements, one a map. */
-export function addLines(elements: readonly Element[], now: number): string {
-  return lines("add", elements, (element) => addText(element, now));
-}
-
-function deleteLines(elements: readonly Element[]): string {
-  return lines("delete", elements, keyOnlyText);
-}
-
-function lines(verb: string, elements: readonly Element[], text: (element: Element) => string): string {
-  const byMap = new Map<string, string[]>();
-  for (const element of elements) {
-    const texts = byMap.get(element.map);
-    if (texts) texts.push(text(element));
-    else byMap.set(element.map, [text(element)]);
-  }
-  return [...byMap].map(([map, texts]) => `${verb} element inet ${TABLE} ${map} { ${texts.join(", ")} }\n`).join("");
 }
 
 /** What a line of `nft monitor` says of our table. */

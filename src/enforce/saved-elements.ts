@@ -7,7 +7,7 @@ import { dirname } from "node:path";
 import { describe } from "../lib/log.ts";
 import type { Log } from "../lib/log.ts";
 import type { Element } from "./elements.ts";
-import { addLines } from "./nft-transport.ts";
+import { addLines } from "./element-lines.ts";
 
 const HEADER =
   "# Elements of the table of spin-usp, for its boot script. Written by the agent whenever rules change.\n";

@@ -5,7 +5,6 @@ import type { Config } from "../config.ts";
 import { ConfigError } from "../config.ts";
 import { HelperTransport } from "../enforce/helper-transport.ts";
 import { NftablesEnforcer } from "../enforce/nftables.ts";
-import { NftTransport } from "../enforce/nft-transport.ts";
 import type { Transport } from "../enforce/transport.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
@@ -76,5 +75,6 @@ async function transportOf(
   }
   const { status, error, stderr } = spawnSync("nft", ["list", "tables"], { encoding: "utf8", timeout: 5000 });
   if (status !== 0) return insist(`nft can't be used: ${error?.message ?? stderr.trim()}`);
+  const { NftTransport } = await import("../enforce/nft-transport.ts");
   return new NftTransport({ rulesetFile });
 }
