@@ -158,7 +158,8 @@ export function mqttOptions(
     endpointId,
     ...optional("clientId", text("ClientID")),
     ...optional("username", text("Username")),
-    ...optional("password", passwordOf(client, files)),
+    // MQTT 3.1.1 has no password without a user name, and mqtt.js ends the connection over it in either version.
+    ...(text("Username") === "" ? {} : optional("password", passwordOf(client, files))),
     cleanStart: text(version === "5" ? "CleanStart" : "CleanSession") === "true",
     sessionExpirySeconds: Number(text("SessionExpiryInterval")),
     keepAliveSeconds: Number(text("KeepAliveTime")),

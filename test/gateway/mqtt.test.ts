@@ -98,6 +98,16 @@ describeUnless(gatewayMissing, "a client of a broker", () => {
     }
   }, 60_000);
 
+  test("a password without a user name cuts nobody off: it is not sent", async () => {
+    const agent = await bed.agent(await bed.folder(), { role: "Admin" });
+    const controller = await bed.controller();
+    await answers(controller, agent);
+    await controller.set([{ path: CLIENT, values: { Password: "Secret-D" } }]);
+    const path = `${CLIENT}Stats.SubscribeSent`;
+    const subscribes = () => controller.read([path], { timeoutMs: 300 }).then((values) => values.get(path), String);
+    await eventually(subscribes, (count) => count === "2", { what: "the new connection" });
+  }, 60_000);
+
   test("a password that a controller wrote comes back by no message", async () => {
     const agent = await bed.agent(await bed.folder(), { role: "Admin" });
     const controller = await bed.controller();
