@@ -327,9 +327,11 @@ describe("a report that fails", () => {
         await delivered(path);
       }
       expect([0, 1, 2, 3].map(sizes)).toEqual(expected);
-      // Delivered is delivered.
-      await delivered(path);
-      expect(sizes(4)).toEqual([4]);
+      // Delivered is delivered, once the answer has been read: it may be on its way when the next report is due.
+      let last = 3;
+      do await delivered(path);
+      while (sizes(++last).length > 1 && last < 20);
+      expect(sizes(last)).toEqual([4]);
     },
     15_000,
   );
