@@ -17,7 +17,6 @@ export const socketOptions = {
 
 export type SocketConfig = ValuesOf<typeof socketOptions> & { readonly name: string };
 
-const FOLDER = "/run/spin-usp";
 /** The system's longest (sun_path of unix(7)), less what a draft's name adds. */
 const MAX_PATH = 103;
 const RESIDENT: SocketConfig = {
@@ -29,9 +28,6 @@ const RESIDENT: SocketConfig = {
   endpoint_id: "",
   secured: false,
 };
-
-/** Where `ctl` looks for the resident's door. */
-export const RESIDENT_SOCKET = `${FOLDER}/resident.sock`;
 
 /** With what follows from the names; the resident has a door unless the configuration takes it away. */
 export function completeSockets(given: readonly SocketConfig[]): readonly SocketConfig[] {

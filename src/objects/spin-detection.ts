@@ -31,11 +31,9 @@ export function spinDetectionObjects({ home, persistence }: SpinParts): Implemen
 }
 
 /** What controllers set in an earlier life: told to the detectors once, when the tree stands. */
-export function applyDetectionSettings(
-  tree: Tree,
-  { home, persistence }: Pick<SpinParts, "home" | "persistence">,
-): void {
-  for (const { path, apply } of settings(home.detection, persistence)) {
+export function applyDetectionSettings(tree: Tree, { home }: Pick<SpinParts, "home">): void {
+  // Without persistence: these say how values reach the detectors, and what is kept is the tree's alone.
+  for (const { path, apply } of settings(home.detection, undefined)) {
     const node = tree.at(path);
     if (node) apply(node.row as StoredRow);
   }
