@@ -95,6 +95,58 @@ export type Observation =
        */
       readonly state: "reachable" | "stale" | "gone" | "frame" | "dropped";
     }
+  /**
+   * What a device said of itself, or a file of the gateway says of it. Each field stands alone: a later observation that
+   * lacks one takes nothing back.
+   */
+  | {
+      readonly kind: "identity";
+      readonly time: number;
+      readonly mac: number;
+      readonly source: "dhcp" | "dhcpv6" | "mdns" | "lldp" | "hosts" | "ethers";
+      readonly hostName?: string;
+      /** DHCPv4 option 60, DHCPv6 option 16. */
+      readonly vendorClass?: string;
+      /** DHCPv4 option 55, in the device's order: it tells operating systems apart. */
+      readonly parameterList?: readonly number[];
+      /** DNS-SD service types that it offers, such as `_hap._tcp`. */
+      readonly services?: readonly string[];
+      /** As the device names its make: DNS-SD's `md` and `model`, LLDP's system description. */
+      readonly model?: string;
+      /** RFC 8520: DHCPv4 option 161, DHCPv6 option 112, LLDP's 00-00-5E subtype 1. */
+      readonly mudUrl?: string;
+    }
+  /** A device named the server it speaks to, in TLS's ClientHello or QUIC's Initial. */
+  | {
+      readonly kind: "server-name";
+      readonly time: number;
+      readonly client: string;
+      readonly mac?: number;
+      /** The server's. */
+      readonly address: string;
+      readonly port: number;
+      readonly protocol: 6 | 17;
+      /** Lower-case; empty where none could be read. With `ech` it is the outer name, which says little. */
+      readonly name: string;
+      readonly ech: boolean;
+    }
+  /** Packets that a rule dropped or rejected, summed up by whoever read them; the kernel shows a bounded sample alone. */
+  | {
+      readonly kind: "blocked";
+      readonly time: number;
+      readonly mac: number;
+      /** From the device, not to it. */
+      readonly outbound: boolean;
+      /** The peer's. */
+      readonly address: string;
+      readonly protocol: number;
+      /** The peer's; 0 for protocols without. */
+      readonly port: number;
+      readonly packets: number;
+      readonly bytes: number;
+      /** Instance number, where it is known. */
+      readonly rule?: number;
+    }
   /** A home device asked by ARP who has an IPv4 address. */
   | { readonly kind: "who-has"; readonly time: number; readonly mac: number; readonly target: string }
   | {
