@@ -17,6 +17,7 @@ const TOOLS = {
 };
 /** Read by the gateway itself when it needs them: the first connection of the kind, or a way round the helper. */
 const APART_WHEN_USED = [
+  { module: "src/mtp/mqtt.ts", file: "dist/spin-usp-mqtt.cjs" },
   { module: "src/mtp/websocket-ends.ts", file: "dist/spin-usp-websocket.cjs" },
   { module: "src/mtp/stomp.ts", file: "dist/spin-usp-stomp.cjs" },
   { module: "src/usp/bulk-data/http.ts", file: "dist/spin-usp-http.cjs" },

@@ -1,5 +1,4 @@
 /** A controller over MQTT, with the topics of a preset. */
-import { connectMqtt } from "../mtp/mqtt.ts";
 import type { MqttInfo, MqttOptions } from "../mtp/mqtt-options.ts";
 import { TOPIC_PRESETS, topicOf, type TopicPresetName } from "../mtp/presets.ts";
 import { Controller, type ControllerOptions } from "./controller.ts";
@@ -36,6 +35,7 @@ export async function connectController(
   const own = globalThis.crypto.randomUUID().slice(0, 8);
   const isV5 = options.mqtt.version === "5";
   const qos = options.mqtt.publishQos ?? 0;
+  const { connectMqtt } = await import("../mtp/mqtt.ts");
   const { link, info } = await connectMqtt(
     {
       // A 3.1.1 client without an id of its own would take its endpoint id, and end the other one of that name.

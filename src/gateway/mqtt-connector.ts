@@ -2,8 +2,8 @@
 import type { MqttConfig } from "../config/mqtt.ts";
 import { isLoopback } from "../config/option.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
-import { connectMqtt, type MqttConnection } from "../mtp/mqtt.ts";
-import { MtpError } from "../mtp/error.ts";
+import type { MqttConnection } from "../mtp/mqtt.ts";
+import { isMtpError, MtpError } from "../mtp/error.ts";
 import type { MqttInfo, MqttOptions } from "../mtp/mqtt-options.ts";
 import type { MqttState } from "../objects/mqtt-states.ts";
 import { Transaction } from "../model/transaction.ts";
@@ -39,6 +39,8 @@ export function mqttConnector(mtp: InstanceNode, options: ConnectorOptions): Mtp
       set("Connecting", state.reason);
       try {
         const wanted = { ...mqttOptions(client, settings, options), counts: state };
+        // Read when it is needed: a service of another agent, or one that has a controller's WebSocket, does without.
+        const { connectMqtt } = await import("../mtp/mqtt.ts");
         const made = await connectMqtt(wanted, signal);
         const { info, publish } = made;
         established(state, info);
@@ -203,7 +205,7 @@ function subscriptionsOf(tree: Tree, client: InstanceNode) {
 }
 
 function failureStatus(error: unknown): MqttState["status"] {
-  if (!(error instanceof MtpError)) return "Error";
+  if (!isMtpError(error)) return "Error";
   switch (error.kind) {
     case "dns":
     case "unreachable":

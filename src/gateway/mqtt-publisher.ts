@@ -1,6 +1,5 @@
 /** Reports by MQTT: on the connection that an MTP has with the client's broker, else on one made for the report. */
 import type { Tree } from "../model/tree.ts";
-import { connectMqtt } from "../mtp/mqtt.ts";
 import type { Publish } from "../usp/bulk-data/delivery.ts";
 import type { ConnectorOptions } from "./connector.ts";
 import { mqttOptions } from "./mqtt-connector.ts";
@@ -21,6 +20,7 @@ export function mqttPublisher(
     // A second connection of one client id would end the first.
     if (isOfMtp(tree, publication.client)) throw new Error(`${publication.client} is not connected: ${state.reason}`);
     const wanted = { ...mqttOptions(client, undefined, { ...options, maxRecordBytes: 1024 }), publishOnly: true };
+    const { connectMqtt } = await import("../mtp/mqtt.ts");
     const { link, publish } = await connectMqtt(wanted, limit);
     try {
       await unless(limit, publish(publication));

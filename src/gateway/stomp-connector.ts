@@ -2,7 +2,7 @@
 import { isLoopback } from "../config/option.ts";
 import type { StompConfig } from "../config/stomp.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
-import { MtpError } from "../mtp/error.ts";
+import { isMtpError, MtpError } from "../mtp/error.ts";
 import type { StompConnection } from "../mtp/stomp.ts";
 import type { StompOptions } from "../mtp/stomp-options.ts";
 import type { StompState } from "../objects/stomp-states.ts";
@@ -140,10 +140,9 @@ function stompOptions(
   };
 }
 
-/** By name, not by class: the bundle has that of the connection in a file of its own. */
 function failureStatus(error: unknown): StompState["status"] {
-  if (!(error instanceof Error) || error.name !== "MtpError") return "Error";
-  switch ((error as MtpError).kind) {
+  if (!isMtpError(error)) return "Error";
+  switch (error.kind) {
     case "dns":
     case "unreachable":
       return "ServerNotPresent";

@@ -14,6 +14,11 @@ export type MtpErrorKind =
   | "address" // the destination is no topic that one can publish to
   | "aborted";
 
+/** By name, not by class: each file of the bundle that speaks a protocol has the class for itself. */
+export function isMtpError(error: unknown): error is MtpError {
+  return error instanceof Error && error.name === "MtpError";
+}
+
 export class MtpError extends Error {
   override readonly name = "MtpError";
   constructor(
