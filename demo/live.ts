@@ -15,6 +15,7 @@ import { watchHome } from "./watch.ts";
 
 const NAMES = ["laptop", "tv", "speaker", "camera"] as const;
 const GOOD_FOR_MS = 12_000;
+const PATIENCE_MS = 5000;
 
 export async function live(signal: AbortSignal): Promise<number> {
   const missing = sceneMissing();
@@ -28,8 +29,15 @@ export async function live(signal: AbortSignal): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), "spin-usp-live-"));
   process.env["TMPDIR"] = folder;
   try {
-    const stage = await Promise.race([scene({ devices: NAMES.length }), stopped(signal)]);
-    if (stage === undefined) return 0;
+    const building = scene({ devices: NAMES.length });
+    const stage = await Promise.race([building, stopped(signal)]);
+    if (stage === undefined) {
+      // What is half built still writes, and takes itself away when it notices; not for ever.
+      const patience = new AbortController();
+      const ended = building.then((built) => built.end()).finally(() => patience.abort());
+      await Promise.race([ended, pause(PATIENCE_MS, patience.signal)]);
+      return 0;
+    }
     try {
       return (await play(stage, screen, signal)) ? 0 : 1;
     } finally {
@@ -41,7 +49,8 @@ export async function live(signal: AbortSignal): Promise<number> {
     if (!signal.aborted) throw error;
     return 0;
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    // The reaper removes the same files when processes ended under the home's hands.
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
     if (signal.aborted) screen.say("Stopped.");
   }
 }
