@@ -28,7 +28,7 @@ export const RequestKind = {
   DumpSet: 8,
   /** CT_DELETE messages. Result: the index says how many were deleted. */
   DeleteConntrack: 9,
-  /** Nothing: the helper knows the file. */
+  /** u32: 0 for the ruleset file, 1 for that of the family bridge. The helper knows both. */
   LoadRuleset: 10,
   /** Nothing. Result: conntrack's settings after those that we need were switched on, as lines `name value`. */
   Prepare: 11,
@@ -41,6 +41,8 @@ export const RequestKind = {
   Hold: 13,
   /** u32 the number of the newest packet that may go on. No Result. */
   Release: 14,
+  /** See packet-frames.ts. Data: frames of an interface; Loss; a Result with an error when the interface has gone. */
+  Frames: 15,
 } as const;
 
 /** From the helper. */
@@ -51,13 +53,16 @@ export const FrameKind = {
   Data: 2,
   /** i32 errno (0: done), u32 index of the message at fault or a count, u32 flags, then text. */
   Result: 3,
-  /** u32 how often the kernel dropped messages since the last one; the socket has been drained since. */
+  /**
+   * u32 how often the kernel dropped messages since the last one; the socket has been drained since. Of Frames: how many
+   * frames it dropped, and u32 how many were passed over.
+   */
   Loss: 4,
 } as const;
 
 export const ResultFlag = { Interrupted: 1 } as const;
 /** Goes up with any change of what the helper takes, gives or lets through. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 export const NO_INDEX = 0xffffffff;
 
 export type FrameHandler = (kind: number, request: number, bytes: Buffer, start: number, end: number) => void;

@@ -1,7 +1,7 @@
 /**
- * The helper process: the one part with CAP_NET_ADMIN. It is spawned, supervised and spoken to here; what the netlink
- * messages mean stands in *-messages.ts. When it dies it is started again with back-off, subscriptions are made again,
- * and each subscriber is told of the loss.
+ * The helper process: the one part with CAP_NET_ADMIN and CAP_NET_RAW. It is spawned, supervised and spoken to here; what
+ * the netlink messages mean stands in *-messages.ts. When it dies it is started again with back-off, subscriptions are
+ * made again, and each subscriber is told of the loss.
  */
 import { spawn, type ChildProcessByStdio } from "node:child_process";
 import { once } from "node:events";
@@ -24,13 +24,22 @@ import { batch } from "./batch.ts";
 import { deleteMatching, type TupleTest } from "./conntrack-messages.ts";
 import { u32le } from "./messages.ts";
 import { NetlinkError } from "./netlink-error.ts";
-import { decodeElements, dumpElements, type SetElement, type SetReference } from "./nftables-messages.ts";
+import {
+  decodeElements,
+  dumpElements,
+  type SetElement,
+  type SetReference,
+  type TableFamily,
+} from "./nftables-messages.ts";
+import { eachFrame, type FramesHandlers, framesPayload, type FramesRequest } from "./packet-frames.ts";
 
 export interface HelperOptions {
   /** The program and what stands before it: `["/usr/libexec/spin-usp-helper"]`, `["ip", "netns", "exec", "home", …]`. */
   readonly command: readonly string[];
   /** What `loadRuleset` loads; fixed for the life of the helper. */
   readonly rulesetFile?: string;
+  /** What it loads for the family bridge. */
+  readonly bridgeRulesetFile?: string;
   readonly log: Log;
   /** Pauses before a restart, in ms: the first, doubled up to the last. */
   readonly backOff?: { readonly first: number; readonly last: number };
@@ -40,12 +49,12 @@ export interface HelperOptions {
 export type MessagesHandler = (bytes: Buffer, start: number, end: number) => void;
 
 export interface Subscription {
-  readonly kind: (typeof RequestKind)["Conntrack" | "PacketLog" | "Route" | "Ruleset" | "Hold"];
+  readonly kind: (typeof RequestKind)["Conntrack" | "PacketLog" | "Route" | "Ruleset" | "Hold" | "Frames"];
   readonly payload: Uint8Array;
   onMessages: MessagesHandler;
   /** The kernel dropped messages, and the socket has been drained since; or the helper was started again. */
-  onLoss(count: number): void;
-  /** The kernel refused the subscription; it is tried again at the next start. */
+  onLoss(count: number, passedOver?: number): void;
+  /** The kernel refused the subscription, or what it was to has gone; it is tried again at the next start. */
   onError(error: Error): void;
   /** The kernel accepted it; again at each restart. */
   onReady?(): void;
@@ -84,6 +93,7 @@ const STABLE_MS = 30_000;
 const STOP_GRACE_MS = 1000;
 /** capability.h */
 const CAP_NET_ADMIN = 1 << 12;
+const CAP_NET_RAW = 1 << 13;
 const MAGIC = 0x01020304;
 
 export class NetfilterHelper {
@@ -93,6 +103,7 @@ export class NetfilterHelper {
   readonly #subscriptions = new Map<number, Subscription>();
   #child: Child | undefined;
   #greeted = false;
+  #mayReadFrames = false;
   #next = 1;
   #lastError = "";
   #settleUsable!: (reason: string | undefined) => void;
@@ -107,6 +118,11 @@ export class NetfilterHelper {
   /** Greeted us and has not ended since. */
   get running(): boolean {
     return this.#greeted;
+  }
+
+  /** Has CAP_NET_RAW, which `frames` needs and nothing else does. */
+  get mayReadFrames(): boolean {
+    return this.#mayReadFrames;
   }
 
   /** Of the process, while it lives. */
@@ -219,9 +235,9 @@ export class NetfilterHelper {
     await this.#request("route dump", RequestKind.DumpRoute, words(type, family), onMessages);
   }
 
-  /** Runs `nft -f` on the ruleset file. Rejects with what nft said. */
-  async loadRuleset(): Promise<void> {
-    await this.#request("ruleset", RequestKind.LoadRuleset, words());
+  /** Runs `nft -f` on the ruleset file of the family. Rejects with what nft said. */
+  async loadRuleset(family: TableFamily = "inet"): Promise<void> {
+    await this.#request(`ruleset of ${family}`, RequestKind.LoadRuleset, words(family === "inet" ? 0 : 1));
   }
 
   /** Switches on conntrack's accounting, events and time stamps; its settings as they stand then, `-` for one not there. */
@@ -242,6 +258,23 @@ export class NetfilterHelper {
       onMessages: onChange,
       onLoss: onChange,
       onError: (error) => this.#log.warn("changes of the ruleset go unseen", error),
+    });
+  }
+
+  /**
+   * Frames of one interface, until the returned function is called; over restarts.
+   * @throws RangeError if the request names no interface
+   */
+  frames(request: FramesRequest, handlers: FramesHandlers): () => void {
+    const { onFrame } = handlers;
+    return this.subscribe({
+      kind: RequestKind.Frames,
+      payload: framesPayload(request),
+      onMessages: (bytes, start, end) => eachFrame(bytes, start, end, onFrame),
+      onLoss: (count, passedOver = 0) => handlers.onLoss?.(count, passedOver),
+      onError: (error) => handlers.onError(error),
+      onReady: () => handlers.onReady?.(),
+      onDown: (reason) => handlers.onDown?.(reason),
     });
   }
 
@@ -277,10 +310,12 @@ export class NetfilterHelper {
 
   /** One life of the process; resolves to why it ended. `final`: trying again is useless. */
   async #once(signal: AbortSignal, starts: number): Promise<{ text: string; final: boolean }> {
-    const { command, rulesetFile } = this.#options;
+    const { command, rulesetFile, bridgeRulesetFile } = this.#options;
     const [program, ...args] = command;
     if (program === undefined) return { text: "no helper", final: true };
-    const child: Child = spawn(program, rulesetFile === undefined ? args : [...args, "--ruleset", rulesetFile], {
+    const files = rulesetFile === undefined ? [] : ["--ruleset", rulesetFile];
+    if (files.length > 0 && bridgeRulesetFile !== undefined) files.push(bridgeRulesetFile);
+    const child: Child = spawn(program, [...args, ...files], {
       stdio: ["pipe", "pipe", "pipe"],
       env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
     });
@@ -358,8 +393,10 @@ export class NetfilterHelper {
     const version = u32le(bytes, start + 4);
     if (version !== PROTOCOL_VERSION)
       return `the helper speaks version ${version}, not ${PROTOCOL_VERSION}: rebuild it with npm run helper`;
-    if (!(u32le(bytes, start + 8) & CAP_NET_ADMIN))
-      return "the helper lacks CAP_NET_ADMIN: setcap cap_net_admin+ep on it, or run as root";
+    const capabilities = u32le(bytes, start + 8);
+    if (!(capabilities & CAP_NET_ADMIN))
+      return "the helper lacks CAP_NET_ADMIN: setcap cap_net_admin,cap_net_raw+ep on it, or run as root";
+    this.#mayReadFrames = (capabilities & CAP_NET_RAW) !== 0;
     this.#greeted = true;
     this.#lastError = "";
     for (const [request, subscription] of this.#subscriptions) {
@@ -388,13 +425,16 @@ export class NetfilterHelper {
       if (pending) pending.heard = performance.now();
       const onMessages = pending?.onMessages ?? this.#subscriptions.get(request)?.onMessages;
       onMessages?.(bytes, start, end);
-    } else if (kind === FrameKind.Loss) this.#subscriptions.get(request)?.onLoss(u32le(bytes, start));
-    else if (kind === FrameKind.Result && pending) {
-      this.#pending.delete(request);
+    } else if (kind === FrameKind.Loss)
+      this.#subscriptions.get(request)?.onLoss(u32le(bytes, start), u32le(bytes, start + 4));
+    else if (kind === FrameKind.Result) {
       const errno = u32le(bytes, start) | 0;
       const index = u32le(bytes, start + 4);
       const text = bytes.toString("utf8", start + 12, end);
-      if (errno === 0) pending.resolve({ index, flags: u32le(bytes, start + 8), text });
+      this.#pending.delete(request);
+      // What was subscribed to has gone.
+      if (!pending) this.#subscriptions.get(request)?.onError(new NetlinkError("subscription", errno, undefined, text));
+      else if (errno === 0) pending.resolve({ index, flags: u32le(bytes, start + 8), text });
       else pending.reject(new NetlinkError(pending.what, errno, index === NO_INDEX ? undefined : index, text));
     }
   }

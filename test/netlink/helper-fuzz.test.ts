@@ -6,6 +6,8 @@ import { batch } from "../../src/netlink/batch.ts";
 import { deleteTuple } from "../../src/netlink/conntrack-messages.ts";
 import { encodeFrame, FrameReader, RequestKind, words } from "../../src/netlink/frames.ts";
 import { addElements, deleteElements, dumpElements, type SetReference } from "../../src/netlink/nftables-messages.ts";
+import { framesPayload } from "../../src/netlink/packet-frames.ts";
+import { exec } from "../support/namespace.ts";
 import { describeUnless } from "../support/needs.ts";
 import { Bench, buildHelper, exited, helperMissing } from "./helper-fixture.ts";
 
@@ -38,6 +40,7 @@ describeUnless(helperMissing(), "the helper, fuzzed", () => {
   const seed = Number(process.env["FUZZ_SEED"] ?? 20260101);
   test(`lives through ${SECONDS} s of hostile requests and touches no other table (seed ${seed})`, async () => {
     const bench = await Bench.up();
+    await exec(bench.namespace, "ip", ["link", "add", "near", "type", "veth", "peer", "name", "far"]);
     await bench.nft(TABLES.replaceAll("\t", " "));
     await bench.nft("table inet spin_usp { set tuples { type ether_addr . ipv4_addr; flags interval, timeout; }\n}");
     const before = await bench.list("ruleset");
@@ -78,6 +81,8 @@ describeUnless(helperMissing(), "the helper, fuzzed", () => {
       [RequestKind.Forget, words(1)],
       [RequestKind.Hold, Buffer.from("lo".padEnd(16, "\0") + "lan0".padEnd(16, "\0"))],
       [RequestKind.Release, words(1)],
+      [RequestKind.Frames, framesPayload({ interface: "near", filter: { kind: "home" } })],
+      [RequestKind.Frames, framesPayload({ interface: "near", filter: { kind: "device", mac: 2 }, snapLength: 99 })],
     ];
     const hostile = (): Buffer => {
       const [kind, payload] = seeds[below(seeds.length)] as [number, Uint8Array];
@@ -91,7 +96,7 @@ describeUnless(helperMissing(), "the helper, fuzzed", () => {
         else if (how === 2) bytes = bytes.slice(0, at);
         else bytes = Uint8Array.from([...bytes.subarray(0, at), ...bytes.subarray(below(at + 1))]);
       }
-      const frame = encodeFrame(below(20) === 0 ? below(16) : kind, below(1000), bytes);
+      const frame = encodeFrame(below(20) === 0 ? below(17) : kind, below(1000), bytes);
       return frame;
     };
     const lying = (): Buffer => {

@@ -11,7 +11,15 @@ import {
   deviceLink,
   portLines,
 } from "./home-network.ts";
-import { type FlowsResult, Stream, type StreamKind, type TcpResult, type UdpResult, traffic } from "./traffic.ts";
+import {
+  type FlowsResult,
+  sendFrames,
+  Stream,
+  type StreamKind,
+  type TcpResult,
+  type UdpResult,
+  traffic,
+} from "./traffic.ts";
 
 export interface Count {
   packets: number;
@@ -175,6 +183,14 @@ export class HomeDevice {
   /** Says by ARP that an address, which may be another's, is here. */
   async claim(address: string, times = 3): Promise<void> {
     await traffic(this.namespace, ["arp", "lan", address, GATEWAY4, times]);
+  }
+
+  /** Frames of test/support/lan-frames.ts, as they are; each `times` times, in turn. */
+  async sendFrames(
+    frames: readonly Uint8Array[],
+    { perSecond = 1000, times = 1 }: { perSecond?: number; times?: number } = {},
+  ): Promise<void> {
+    await sendFrames(this.namespace, "lan", frames, { perSecond, times });
   }
 
   /** Frames from hardware addresses that nobody has; `forgedMac(first)` and on. */

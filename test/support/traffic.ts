@@ -65,6 +65,18 @@ export async function traffic<T>(
   return (stdout.trim() ? JSON.parse(stdout) : undefined) as T;
 }
 
+/** Sends frames as they are by an interface, each `times` times, in turn. */
+export async function sendFrames(
+  namespace: string,
+  name: string,
+  frames: readonly Uint8Array[],
+  { perSecond = 1000, times = 1 }: { perSecond?: number; times?: number } = {},
+): Promise<void> {
+  const input = frames.map((frame) => `${Buffer.from(frame).toString("hex")}\n`).join("");
+  const timeoutMs = Math.ceil((1000 * frames.length * times) / perSecond) + 20_000;
+  await exec(namespace, trafficTool(), ["frames", name, String(perSecond), String(times)], { input, timeoutMs });
+}
+
 /** Traffic that goes on until it is stopped, and tells how many packets came back and when the last did. */
 export class Stream {
   received = 0;

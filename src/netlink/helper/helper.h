@@ -29,14 +29,15 @@
 #define RECV_SIZE (64u << 10)
 #define TABLE "spin_usp"
 #define NO_INDEX 0xffffffffu
-#define SUBSCRIPTIONS 10
+/* Of frames there is one for each interface of the LAN (two sockets), each port of its bridges and each capture. */
+#define SUBSCRIPTIONS 64
 #define DUMPS 4
 /* DNS answers wait no longer than this for Node. */
 #define HOLD_MS 80
 
 enum request_kind {
 	CONNTRACK = 1, DUMP_CONNTRACK, PACKET_LOG, ROUTE, DUMP_ROUTE, RULESET, TRANSACT, DUMP_SET, DELETE_CONNTRACK,
-	LOAD_RULESET, PREPARE, FORGET, HOLD, RELEASE,
+	LOAD_RULESET, PREPARE, FORGET, HOLD, RELEASE, FRAMES,
 	CONNTRACK_ENDS = 100 /* the second socket of CONNTRACK */
 };
 enum frame_kind { HELLO = 1, DATA, RESULT, LOSS };
@@ -49,6 +50,13 @@ struct subscription {
 	int64_t reserve;      /* ms; how far it runs ahead of the clock says how much of the burst is used up */
 	int64_t due;          /* not read before, ms */
 	uint32_t lost;
+	/* Of frames. */
+	uint32_t snap, rate;  /* bytes of each; how many a second, 0: all */
+	int64_t refilled;     /* ms; when `allowance`, how many may be read now, was reckoned */
+	int32_t allowance;
+	uint32_t passed;      /* not read because of the rate */
+	int64_t told;         /* ms; when losses were told last */
+	int64_t recheck;      /* ms; when to look whether the interface is still there; 0: it is */
 };
 
 struct dump {
@@ -60,9 +68,10 @@ struct dump {
 
 extern struct subscription subscriptions[SUBSCRIPTIONS];
 extern struct dump dumps[DUMPS];
-/* By whom the ruleset was changed when it was us: the socket of transactions, the nft that was run last. */
+/* By whom the ruleset was changed when it was us: the socket of transactions, the runs of nft that were the last. */
 extern uint32_t transact_port;
-extern pid_t nft_pid;
+#define NFT_PIDS 4
+extern pid_t nft_pids[NFT_PIDS];
 
 /* wire.c: frames to Node, netlink sockets, netlink messages. */
 void die(const char *what);
@@ -96,6 +105,7 @@ void forget(uint32_t subscription);
 void subscribe_conntrack(uint32_t request, uint32_t pause, uint32_t bytes);
 void subscribe_one(uint32_t kind, uint32_t request, int protocol, uint32_t bytes, uint32_t pause, const int *groups);
 void subscribe_log(uint32_t request, uint32_t group, uint32_t snap, uint32_t threshold, uint32_t pause);
+void set_due(struct subscription *s, int empty);
 int drain(struct subscription *s);
 void drain_kind(uint32_t kind, uint32_t request);
 void drain_ends(struct subscription *s);
@@ -113,6 +123,12 @@ void serve_held(void);
 void end_hold(struct subscription *s);
 void end_hold_at_exit(void);
 int64_t held_due(void);
+
+/* frames.c: frames of an interface. */
+void subscribe_frames(uint32_t request, const uint8_t *p, uint32_t length);
+void drain_frames(struct subscription *s);
+int64_t frames_due(void);
+void look_after_frames(void);
 
 /* limits.c: what is let through to the kernel. */
 void transact(uint32_t request, const uint8_t *p, uint32_t length);

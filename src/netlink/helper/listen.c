@@ -123,7 +123,8 @@ static int foreign_change(const struct nlmsghdr *h)
 {
 	uint32_t at = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct nfgenmsg));
 	if (h->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES || h->nlmsg_pid == transact_port) return 0;
-	if (nft_pid && h->nlmsg_pid == (uint32_t)nft_pid) return 0;
+	for (int i = 0; i < NFT_PIDS; i++)
+		if (nft_pids[i] && h->nlmsg_pid == (uint32_t)nft_pids[i]) return 0;
 	if ((h->nlmsg_type & 0xff) == NFT_MSG_NEWGEN) return 0;
 	/* The table's name is attribute 1 of every kind of object. */
 	while (at + 4 <= h->nlmsg_len) {
@@ -155,7 +156,7 @@ static size_t keep_foreign(uint8_t *p, size_t n)
 }
 
 /* After a reading: the next one may come at once while the burst lasts, then a pause later, never later than that. */
-static void set_due(struct subscription *s, int empty)
+void set_due(struct subscription *s, int empty)
 {
 	int64_t now = now_ms(), latest = now + (int64_t)(BURST + 1) * s->pause;
 	s->reserve = (s->reserve > now ? s->reserve : now) + s->pause;

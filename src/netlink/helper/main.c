@@ -1,7 +1,8 @@
 /*
- * spin-usp-helper: the one process of spin-usp that holds CAP_NET_ADMIN. It listens to the kernel (conntrack, NFLOG,
- * rtnetlink, nftables) and passes its messages on to stdout as they are; on stdin it takes requests. Meaning is
- * decoded in TypeScript (src/netlink, src/capture); here stand only transport and the limits of trust.
+ * spin-usp-helper: the one process of spin-usp that holds CAP_NET_ADMIN and CAP_NET_RAW. It listens to the kernel
+ * (conntrack, NFLOG, rtnetlink, nftables, packet sockets) and passes its messages on to stdout as they are; on stdin it
+ * takes requests. Meaning is decoded in TypeScript (src/netlink, src/capture); here stand only transport and the limits of
+ * trust.
  *
  * Who starts it is not trusted with more than this:
  *   - subscriptions and dumps, of the kinds below;
@@ -10,20 +11,22 @@
  *   - conntrack deletes that name a tuple, never a flush;
  *   - holding DNS answers back for a moment: the helper makes the rule and the queue itself, and all that it ever says of a
  *     packet is "accept", when Node asks or by itself soon after;
+ *   - frames of one interface, through one of three filters that frames.c makes; it sends none;
  *   - three conntrack settings switched on (accounting, events, time stamps);
- *   - `nft -f -` with the file that was opened at the start as its stdin: no shell, no other arguments, no environment.
- *     When file capabilities gave us more than the caller has (AT_SECURE), that file must belong to root and be
- *     writable by root alone.
+ *   - `nft -f -` with one of two files that were opened at the start as its stdin: no shell, no other arguments, no
+ *     environment. When file capabilities gave us more than the caller has (AT_SECURE), the files must belong to root and
+ *     be writable by root alone.
  * Every field is checked against its bounds, attributes may come once, and whatever is not listed is refused. Netlink
  * flag bits in an attribute's type are masked as the kernel masks them, so that no second reading is possible.
  *
  * main.c takes requests, runs nft and waits; wire.c writes to Node and speaks netlink; listen.c subscribes and dumps;
- * hold.c holds DNS answers; limits.c is what is let through to the kernel.
+ * frames.c reads frames; hold.c holds DNS answers; limits.c is what is let through to the kernel.
  *
  * Frames, both ways: u32 payload length, u32 request number, u32 kind, payload padded to 4 (src/netlink/frames.ts).
  *
- * Privileges: CAP_NET_ADMIN alone. Install with `setcap cap_net_admin+ep` (cap_net_raw does no harm, it is dropped), or
- * have the service manager grant it, or start as root. It ends when its stdin closes, so with its parent.
+ * Privileges: CAP_NET_ADMIN, and CAP_NET_RAW for frames, without which all else works. Install with
+ * `setcap cap_net_admin,cap_net_raw+ep`, or have the service manager grant them, or start as root. nft gets the first alone.
+ * It ends when its stdin closes, so with its parent.
  */
 #define _GNU_SOURCE
 #include "helper.h"
@@ -41,18 +44,19 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 
 /* As in src/netlink/frames.ts: goes up with any change of what is taken, given or let through. */
-#define PROTOCOL_VERSION 2
+#define PROTOCOL_VERSION 3
 
-static int ruleset_fd = -1;
+/* Of the families inet and bridge. */
+static int ruleset_fds[2] = { -1, -1 };
 static struct { pid_t pid; int fd; uint32_t request; int64_t deadline; char text[4096]; size_t length; } nft = { .fd = -1 };
-pid_t nft_pid;
+pid_t nft_pids[NFT_PIDS];
 
 /* ---- the ruleset file ---- */
 
-static void open_ruleset(const char *path)
+static int open_ruleset(const char *path)
 {
 	struct stat s;
-	ruleset_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int ruleset_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (ruleset_fd < 0 || fstat(ruleset_fd, &s) < 0) die(path);
 	if (!S_ISREG(s.st_mode)) {
 		errno = EINVAL;
@@ -62,9 +66,10 @@ static void open_ruleset(const char *path)
 		dprintf(2, "spin-usp-helper: %s must belong to root and be writable by root alone\n", path);
 		exit(1);
 	}
+	return ruleset_fd;
 }
 
-static void exec_nft(int pipe_end)
+static void exec_nft(int ruleset_fd, int pipe_end)
 {
 	static const char *const places[] = { "/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/usr/local/sbin/nft" };
 	char *const arguments[] = { "nft", "-f", "-", NULL };
@@ -76,9 +81,10 @@ static void exec_nft(int pipe_end)
 	_exit(127);
 }
 
-static void load_ruleset(uint32_t request)
+static void load_ruleset(uint32_t request, uint32_t which)
 {
-	int ends[2];
+	static unsigned runs;
+	int ends[2], ruleset_fd = which < 2 ? ruleset_fds[which] : -1;
 	if (ruleset_fd < 0) {
 		refuse(request, "started without a ruleset file");
 		return;
@@ -92,14 +98,14 @@ static void load_ruleset(uint32_t request)
 		return;
 	}
 	nft.pid = fork();
-	if (nft.pid == 0) exec_nft(ends[1]);
+	if (nft.pid == 0) exec_nft(ruleset_fd, ends[1]);
 	close(ends[1]);
 	if (nft.pid < 0) {
 		send_result(request, errno, NO_INDEX, 0, "fork");
 		close(ends[0]);
 		return;
 	}
-	nft_pid = nft.pid;
+	nft_pids[runs++ % NFT_PIDS] = nft.pid;
 	nft.fd = ends[0];
 	nft.request = request;
 	nft.length = 0;
@@ -172,13 +178,14 @@ static void handle(uint32_t kind, uint32_t request, uint8_t *p, uint32_t length)
 				     RTNLGRP_IPV6_ROUTE, 0 };
 	static const int ruleset[] = { NFNLGRP_NFTABLES, 0 };
 	static const uint8_t expected[] = { [CONNTRACK] = 8, [DUMP_CONNTRACK] = 8, [PACKET_LOG] = 16, [ROUTE] = 4, [DUMP_ROUTE] = 8, [FORGET] = 4,
-					    [RELEASE] = 4 };
+					    [LOAD_RULESET] = 4, [RELEASE] = 4 };
 	uint32_t w[4] = { 0 };
 	if (kind == TRANSACT) transact(request, p, length);
 	else if (kind == DUMP_SET) dump_set(request, p, length);
 	else if (kind == DELETE_CONNTRACK) delete_conntrack(request, p, length);
 	else if (kind == HOLD) hold_answers(request, p, length);
-	else if (kind < CONNTRACK || kind > RELEASE) refuse(request, "no such request");
+	else if (kind == FRAMES) subscribe_frames(request, p, length);
+	else if (kind < CONNTRACK || kind > FRAMES) refuse(request, "no such request");
 	else if (length != (kind < sizeof expected ? expected[kind] : 0)) refuse(request, "length of the request");
 	else {
 		if (length) memcpy(w, p, length);
@@ -194,7 +201,7 @@ static void handle(uint32_t kind, uint32_t request, uint8_t *p, uint32_t length)
 			forget(w[0]);
 			send_result(request, 0, NO_INDEX, 0, "");
 		}
-		else load_ruleset(request);
+		else load_ruleset(request, w[0]);
 	}
 }
 
@@ -251,22 +258,24 @@ static void read_requests(void)
 
 /* ---- start ---- */
 
-/* Keeps CAP_NET_ADMIN and lets nft inherit it; gives up the rest for good. The effective set that is left. */
+/* Keeps CAP_NET_ADMIN, which nft inherits, and CAP_NET_RAW, which it does not; gives up the rest for good. What is left. */
 static uint32_t drop_privileges(void)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = { { 0 }, { 0 } };
-	uint32_t admin = 1u << CAP_NET_ADMIN;
+	uint32_t admin = 1u << CAP_NET_ADMIN, raw = 1u << CAP_NET_RAW;
 	if (syscall(SYS_capget, &header, data) < 0) die("capget");
 	for (int cap = 0; cap < 64; cap++)
 		if (cap != CAP_NET_ADMIN) prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
 	admin &= data[0].permitted;
+	raw &= data[0].permitted;
 	memset(data, 0, sizeof data);
-	data[0].permitted = data[0].effective = data[0].inheritable = admin;
+	data[0].permitted = data[0].effective = admin | raw;
+	data[0].inheritable = admin;
 	if (syscall(SYS_capset, &header, data) < 0) die("capset");
 	if (admin) prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_ADMIN, 0, 0);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	return admin;
+	return admin | raw;
 }
 
 static int timeout_ms(int64_t now, int64_t due, int current)
@@ -279,9 +288,10 @@ int main(int argc, char **argv)
 {
 	struct pollfd polled[2 + SUBSCRIPTIONS + DUMPS + 1];
 	int sndbuf = 1 << 20;
-	if (argc == 3 && !strcmp(argv[1], "--ruleset")) open_ruleset(argv[2]);
+	if ((argc == 3 || argc == 4) && !strcmp(argv[1], "--ruleset"))
+		for (int i = 2; i < argc; i++) ruleset_fds[i - 2] = open_ruleset(argv[i]);
 	else if (argc != 1) {
-		dprintf(2, "usage: spin-usp-helper [--ruleset FILE]   (started by spin-usp; speaks frames on stdin and stdout)\n");
+		dprintf(2, "usage: spin-usp-helper [--ruleset FILE [BRIDGE-FILE]]   (started by spin-usp; speaks frames on stdin and stdout)\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
@@ -306,11 +316,13 @@ int main(int argc, char **argv)
 		if (nft.fd >= 0) timeout = timeout_ms(now, nft.deadline, timeout);
 		for (int i = 0; i < SUBSCRIPTIONS; i++) {
 			struct subscription *s = &subscriptions[i];
-			int ready = (s->due <= now && waiting < OUT_LIMIT) || s->kind == HOLD;
+			uint32_t limit = s->kind == FRAMES ? OUT_DUMPS : OUT_LIMIT;
+			int ready = (s->due <= now && waiting < limit) || s->kind == HOLD;
 			polled[2 + i] = (struct pollfd){ .fd = ready ? s->fd : -1, .events = POLLIN };
 			if (s->fd >= 0 && s->due > now) timeout = timeout_ms(now, s->due, timeout);
 		}
 		if (held_due() >= 0) timeout = timeout_ms(now, held_due(), timeout);
+		if (frames_due() >= 0) timeout = timeout_ms(now, frames_due(), timeout);
 		for (int i = 0; i < DUMPS; i++) {
 			struct dump *d = &dumps[i];
 			int ready = d->due <= now && waiting < OUT_DUMPS;
@@ -331,8 +343,10 @@ int main(int argc, char **argv)
 			if (subscriptions[i].fd < 0) continue;
 			else if (subscriptions[i].kind == CONNTRACK_ENDS) drain_ends(&subscriptions[i]);
 			else if (subscriptions[i].kind == HOLD) drain_held(&subscriptions[i]);
+			else if (subscriptions[i].kind == FRAMES) drain_frames(&subscriptions[i]);
 			else drain(&subscriptions[i]);
 		tell_late();
+		look_after_frames();
 		for (int i = 0; i < DUMPS; i++)
 			if (dumps[i].fd >= 0 && polled[2 + SUBSCRIPTIONS + i].revents) read_dump(&dumps[i]);
 		if (nft.fd >= 0 && polled[1].revents) read_nft();

@@ -44,6 +44,7 @@ int local_port(int fd);
 int serve(void);
 int arp_claim(int argc, char **argv);
 int forge_macs(int argc, char **argv);
+int send_frames(int argc, char **argv);
 int offload_off(int argc, char **argv);
 int dns_load(int argc, char **argv);
 int fresh_names(int argc, char **argv);

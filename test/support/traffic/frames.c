@@ -73,6 +73,33 @@ int forge_macs(int argc, char **argv) {
   return 0;
 }
 
+/* INTERFACE RATE TIMES: sends each line of stdin, a frame in hexadecimal, in this order as often, so many a second. */
+int send_frames(int argc, char **argv) {
+  if (argc != 3) die("frames INTERFACE RATE TIMES");
+  static char line[2 * 9100 + 2];
+  static struct {
+    size_t length;
+    uint8_t *bytes;
+  } frames[1024];
+  uint8_t mac[6];
+  int index = interface_of(argv[0], mac), fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+  struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = index, .sll_halen = 6};
+  uint64_t next = realtime_ns(), gap = 1000000000ULL / strtoul(argv[1], NULL, 10);
+  unsigned count = 0, times = strtoul(argv[2], NULL, 10), sent = 0;
+  while (count < sizeof frames / sizeof *frames && fgets(line, sizeof line, stdin)) {
+    size_t length = strspn(line, "0123456789abcdef") / 2;
+    frames[count].bytes = malloc(length + 1);
+    for (size_t i = 0; i < length; i++) sscanf(line + 2 * i, "%2hhx", frames[count].bytes + i);
+    frames[count++].length = length;
+  }
+  for (unsigned i = 0; i < times * count; i++, next += gap) {
+    sent += sendto(fd, frames[i % count].bytes, frames[i % count].length, 0, (struct sockaddr *)&to, sizeof to) > 0;
+    sleep_until_ns(next);
+  }
+  printf("{\"sent\":%u}\n", sent);
+  return 0;
+}
+
 /* INTERFACE …: every packet is then one that fits the wire, so that both ends count the same packets. */
 int offload_off(int argc, char **argv) {
   static const uint32_t commands[] = {ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO};

@@ -344,11 +344,12 @@ static const struct {
   int (*run)(int argc, char **argv);
 } commands[] = {{"serve", serve_command}, {"tcp", tcp},           {"udp", udp},          {"flows", flows},      {"connections", connections},
                 {"scan", scan},           {"stream", stream},     {"blast", blast},      {"dns", dns_load},
-                {"fresh", fresh_names},   {"arp", arp_claim},     {"macs", forge_macs},  {"offload", offload_off}};
+                {"fresh", fresh_names},   {"arp", arp_claim},     {"macs", forge_macs},  {"offload", offload_off},
+                {"frames", send_frames}};
 
 int main(int argc, char **argv) {
   for (unsigned i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++)
     if (!strcmp(argv[1], commands[i].name)) return commands[i].run(argc - 2, argv + 2);
   errno = 0;
-  die("traffic serve|tcp|udp|flows|connections|scan|stream|blast|dns|fresh|arp|macs|offload");
+  die("traffic serve|tcp|udp|flows|connections|scan|stream|blast|dns|fresh|arp|macs|offload|frames");
 }
