@@ -3,18 +3,16 @@
  * group 5, questions before and answers after translation, so both carry the device's own address). The frame's sender
  * is the device in a question only; of an answer the kernel knows no receiver's hardware address here.
  */
-import { macFromBytes, printAddress } from "../lib/address.ts";
+import { printAddress } from "../lib/address.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
-import { Wakeup } from "../lib/wakeup.ts";
-import { RequestKind, words } from "../netlink/frames.ts";
 import type { NetfilterHelper } from "../netlink/helper.ts";
-import { attributeEnd, eachMessage, findAttribute, Subsystem, u16be } from "../netlink/messages.ts";
+import { u16be } from "../netlink/messages.ts";
 import type { Observation, Source } from "../spin/observation.ts";
 import { decodeDns } from "./decode/dns.ts";
 import { Fragment, IpProtocol, PacketKind, PacketView, TcpFlag } from "./decode/packet.ts";
 import { DnsStreams } from "./dns-streams.ts";
-import { whyUnusable } from "./why-unusable.ts";
+import { eachPacket, readPacketLog } from "./packet-log.ts";
 import { LinkType } from "./pcap-format.ts";
 import { SourceHealth } from "./source-health.ts";
 
@@ -29,16 +27,9 @@ export interface DnsOptions {
   readonly group?: number;
 }
 
-/** linux/netfilter/nfnetlink_log.h */
-const LOG_PACKET = Subsystem.PacketLog << 8;
-const ATTRIBUTE = { HardwareAddress: 8, Payload: 9 } as const;
-const ETHERNET_BYTES = 6;
-const SNAP_LENGTH = 65_535;
-/** A few packets in a row are handed on at once, because blocks by name hang on it; a stream of them, in this rhythm. */
-const COALESCE_MS = 40;
+/** Blocks by name hang on each. */
 const KERNEL_QUEUE = 1;
 const DNS_PORT = 53;
-const RETRY_MS = 2000;
 
 export class DnsSource implements Source {
   readonly name = "dns";
@@ -54,54 +45,19 @@ export class DnsSource implements Source {
 
   async run(signal: AbortSignal, emit: (observation: Observation) => void): Promise<void> {
     const { helper, group = DNS_GROUP, log } = this.#options;
-    const { health } = this;
-    const wakeup = new Wakeup();
-    let told = "";
-    if (signal.aborted) return;
     this.#emit = emit;
-    health.status = "Starting";
-    const unusable = await whyUnusable(helper, signal);
-    while (!signal.aborted) {
-      let refused = unusable ?? "";
-      const forget =
-        helper && unusable === undefined
-          ? helper.subscribe({
-              kind: RequestKind.PacketLog,
-              payload: words(group, SNAP_LENGTH, KERNEL_QUEUE, COALESCE_MS),
-              onMessages: (bytes, start, end) => this.read(bytes, start, end),
-              onLoss: (count) => (health.lost += count),
-              onError: (error) => {
-                refused = error.message;
-                wakeup.wake();
-              },
-              onReady: () => health.running("helper"),
-              onDown: (reason) => health.running("helper", reason),
-            })
-          : undefined;
-      await wakeup.wait(forget ? 1 << 30 : RETRY_MS, signal);
-      forget?.();
-      if (signal.aborted || refused === "") continue;
-      if (refused !== told) log.warn(`DNS names go unseen: ${refused}`);
-      told = refused;
-      health.backend = helper ? "helper" : "";
-      health.failed(refused);
-      if (forget) await wakeup.wait(RETRY_MS, signal);
-    }
-    health.status = "Disabled";
+    const missing = "DNS names go unseen";
+    await readPacketLog(
+      { helper, log, health: this.health, group, kernelQueue: KERNEL_QUEUE, missing },
+      signal,
+      (bytes, start, end) => this.read(bytes, start, end),
+    );
   }
 
   /** Takes NFLOG's netlink messages in [start, end). */
   read(bytes: Buffer, start: number, end: number): void {
     const time = this.#options.clock.now();
-    eachMessage(bytes, start, end, (type, _flags, bodyStart, bodyEnd) => {
-      if (type !== LOG_PACKET) return;
-      const payload = findAttribute(bytes, bodyStart + 4, bodyEnd, ATTRIBUTE.Payload);
-      if (payload < 0) return;
-      const hardware = findAttribute(bytes, bodyStart + 4, bodyEnd, ATTRIBUTE.HardwareAddress);
-      const isEthernet = hardware >= 0 && u16be(bytes, hardware) === ETHERNET_BYTES;
-      const mac = isEthernet ? macFromBytes(bytes, hardware + 4) : undefined;
-      this.#packet(bytes, payload, attributeEnd(bytes, payload), mac, time);
-    });
+    eachPacket(bytes, start, end, (_, payload, payloadEnd, mac) => this.#packet(bytes, payload, payloadEnd, mac, time));
   }
 
   #packet(bytes: Buffer, start: number, end: number, mac: number | undefined, time: number): void {
