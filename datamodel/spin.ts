@@ -6,6 +6,7 @@ import { argument, command, counter, event, object, readOnly, readWrite, writeOn
 import { detectionObjects } from "./spin-detection.ts";
 import { historyObjects } from "./spin-history.ts";
 import { ROOT } from "./spin-root.ts";
+import { scheduleObjects } from "./spin-schedule.ts";
 import { addressList, destinationList, ipAddress, macAddress, macAddressList, nameList, portList } from "./types.ts";
 import {
   alias,
@@ -15,6 +16,7 @@ import {
   int,
   list,
   NEVER,
+  reference,
   statsCounter64,
   string,
   unsignedInt,
@@ -105,6 +107,16 @@ export const Spin = object(ROOT, {
         },
       },
     }),
+    "Undo()": command(
+      "sync",
+      "Takes back the caller's last change of rules, schedules and lists that it has not taken back yet, as a whole. What somebody else has changed since stays as it is. Kept for twenty changes, and not over a restart.",
+      {
+        output: {
+          What: argument(string(), "What the change was."),
+          Rows: argument(list(string()), "Paths of the rows that were touched; one that came back has a new number."),
+        },
+      },
+    ),
   },
   events: {
     "DeviceDiscovered!": event("A device was seen for the first time.", {
@@ -259,7 +271,9 @@ export const SpinRule = object(`${ROOT}Rule.{i}.`, {
   description:
     "What anybody asked for. Inside a tier (User, Controller, System; whose comes first is Authority's to say) Allow beats Block and Reject.",
   keys: [["Alias"]],
-  functionalKeys: [["Creator", "Action", "MACAddressList", "DestinationList", "Protocol", "PortList", "Initiator"]],
+  functionalKeys: [
+    ["Creator", "Action", "MACAddressList", "DestinationList", "Protocol", "PortList", "Initiator", "Schedule"],
+  ],
   rows: "add-delete",
   maxRows: 1000,
   params: {
@@ -291,6 +305,10 @@ export const SpinRule = object(`${ROOT}Rule.{i}.`, {
     Protocol: readWrite(int({ min: -1, max: 255 }), "IANA protocol number; -1: any.", { default: -1 }),
     PortList: readWrite(portList, "Ports of the peer, like 443,8000-8010. Empty: any."),
     Initiator: readWrite(enumeration("Any", "Device", "Peer"), "Only flows that this side began."),
+    Schedule: readWrite(
+      list(reference(`${ROOT}Schedule.{i}.`, { strong: false }), { maxItems: 16, isSet: true }),
+      "The rule holds in the slots of these schedules. Empty: always. A rule that names one that does not exist, or not any more, has no effect.",
+    ),
     CreationDate: readOnly(dateTime, "When the row was made."),
     ExpiryDate: readWrite(dateTime, "When the rule ends by itself.", { default: NEVER }),
     Reason: readWrite(string({ maxLength: 256 }), "Why, for whoever reads the rule."),
@@ -310,4 +328,5 @@ export const spinObjects = [
   SpinRule,
   ...detectionObjects,
   ...historyObjects,
+  ...scheduleObjects,
 ] as const;

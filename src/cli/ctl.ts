@@ -15,6 +15,7 @@ import { incidents } from "./ctl-incidents.ts";
 import * as raw from "./ctl-raw.ts";
 import * as rules from "./ctl-rules.ts";
 import * as traffic from "./ctl-traffic.ts";
+import { undo } from "./ctl-undo.ts";
 import type { Io } from "./io.ts";
 import { printJson, type Json } from "./json.ts";
 import { escapeLines } from "./text.ts";
@@ -37,6 +38,7 @@ const WORDS: { readonly [word: string]: Entry } = {
     help: "stop a device, or what goes to an address, prefix or domain",
   },
   unblock: { run: rules.unblock, usage: "unblock DEVICE|DESTINATION", help: "delete our rules that block it" },
+  undo: { run: undo, usage: "undo", help: "take back our last change of rules, schedules or lists" },
   incidents: { run: incidents, usage: "incidents", help: "what looked wrong, newest first" },
   rules: { run: rules.rules, usage: "rules", help: "all rules, whether they work, and what they hit" },
   get: { run: raw.get, usage: "get PATH…", help: "read parameters" },

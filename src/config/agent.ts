@@ -36,6 +36,11 @@ export const agentOptions = {
     "Devices",
     "Destinations",
   ),
+  timezone: text(
+    "Name of the home's time zone in the IANA database, such as `Europe/Amsterdam`, by which schedules go; empty: the `zonename` of /etc/config/system where there is one, else that of the process (`TZ`, /etc/localtime).",
+    "",
+    /^[A-Za-z0-9_+/-]{0,64}$/,
+  ),
   max_message_size: number(
     "Largest answer in bytes; a Get that would exceed it is answered 7005 for that path.",
     1_000_000,

@@ -31,6 +31,7 @@ import { runDiscovery } from "./discovery.ts";
 import { makeEnforcer } from "./enforcer.ts";
 import { findPart } from "./files.ts";
 import { forgetState } from "./forget.ts";
+import { homeZone } from "./home-zone.ts";
 import { identityOf } from "./identity.ts";
 import { northbound } from "./northbound.ts";
 import { powerOf, takeRestart } from "./power.ts";
@@ -94,6 +95,7 @@ export class Gateway {
       store,
       sources,
       authority: config.agent.authority,
+      zone: homeZone(config.agent.timezone, log),
       management: await management(config, log),
       enforcer,
       vendorOf: vendorsIn(findPart("vendors.bin"), log),

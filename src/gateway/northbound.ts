@@ -29,8 +29,10 @@ import { spinDevice, spinDeviceStats } from "../objects/spin-device.ts";
 import { spinHistoryObjects } from "../objects/spin-history.ts";
 import { spinIncident, tellIncidents } from "../objects/spin-incident.ts";
 import { spinRoot } from "../objects/spin-root.ts";
+import { restoreSchedules, spinSchedule, tellSchedules } from "../objects/spin-schedule.ts";
 import { restoreRules, spinRule } from "../objects/spin-rule.ts";
 import { spinSummary } from "../objects/spin-summary.ts";
+import { UndoLog } from "../objects/undo.ts";
 import { Agent } from "../usp/agent.ts";
 import type { BulkData } from "../usp/bulk-data/bulk-data.ts";
 import { MtpStates } from "../usp/mtp.ts";
@@ -109,6 +111,7 @@ export function northbound(options: NorthboundOptions): Northbound {
     authority: config.agent.authority,
     version,
     log: log.child("spin"),
+    undo: new UndoLog(),
     privacy,
   };
   const trust = makeTrust({ config, store, persistence, clock, log: log.child("trust") });
@@ -141,6 +144,7 @@ export function northbound(options: NorthboundOptions): Northbound {
     spinDevice(spin),
     spinDeviceStats(),
     spinRule(spin),
+    spinSchedule(spin),
     spinIncident(spin),
     ...spinDetectionObjects(spin),
     ...spinHistoryObjects(spin),
@@ -165,10 +169,13 @@ export function northbound(options: NorthboundOptions): Northbound {
         );
   if (before?.version !== version || lost.size > 0 || `${before.sockets}` !== `${sockets}`)
     recordStart(options, persistence, sockets);
+  spin.undo.attach(tree);
+  restoreSchedules(tree, home);
   const unreadable = restoreRules(tree, home, log);
   holdLostRules(options, tree, (before !== undefined && lost.has("spin")) || unreadable > 0);
   applyCaptureSettings(tree, capture);
   tellModel(home, tree);
+  tellSchedules(tree, home);
   quarantineNewDevices(home, tree, spin.log);
   applyDetectionSettings(tree, spin);
   tellIncidents(spin, tree);

@@ -152,5 +152,7 @@ export interface CommittedChange {
   readonly instance: number;
   /** Names of the parameters whose text changed; empty for added and removed. */
   readonly params: ReadonlySet<string>;
+  /** Texts that parameters had before, of those that the transaction wrote. */
+  readonly before: ReadonlyMap<string, string>;
   readonly caller: Caller;
 }

@@ -241,7 +241,8 @@ export class Transaction implements Change {
   }
 
   #change(kind: "added" | "changed" | "removed", node: InstanceNode, params: ReadonlySet<string> = new Set()) {
-    return { kind, row: node.row, instance: node.instance, params, caller: this.caller };
+    const before = this.#touched.get(node.path)?.before ?? new Map<string, string>();
+    return { kind, row: node.row, instance: node.instance, params, before, caller: this.caller };
   }
 
   #addEmpty(parent: InstanceNode, table: SupportedObject): InstanceNode {

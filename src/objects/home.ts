@@ -6,7 +6,9 @@ import type { History } from "../spin/history.ts";
 import type { Source } from "../spin/observation.ts";
 import type { Authority } from "../spin/policy.ts";
 import type { RuleBook, RuleHits } from "../spin/rules.ts";
+import type { ScheduleBook } from "../spin/schedules.ts";
 import type { Home } from "../spin/types.ts";
+import type { UndoLog } from "./undo.ts";
 
 /** Settings of the capture that controllers may change while it runs. */
 export interface CaptureControl {
@@ -27,12 +29,14 @@ export interface SpinParts {
     savedHits(rule: number): RuleHits | undefined;
     readonly detection: Detection;
     readonly history: History;
+    readonly schedules: ScheduleBook;
   };
   readonly capture: CaptureControl;
   readonly persistence: Persistence | undefined;
   readonly authority: Authority;
   readonly version: string;
   readonly log: Log;
+  readonly undo: UndoLog;
   /** What PrivacyLevel and PrivacyCeiling are before anybody writes them: firmware configuration. */
   readonly privacy: { readonly level: PrivacyLevel; readonly ceiling: PrivacyLevel };
 }

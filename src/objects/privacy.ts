@@ -70,7 +70,9 @@ export function spinPolicy(tree: () => Tree, doors: readonly string[] = []): Mod
       const origin = originOf(node);
       if (roles.has(ROLE_RESIDENT)) return undefined;
       if (origin === "User" || isOfDoor(tree(), node, ROLE_RESIDENT, doors)) return notYours(node, "the resident's");
-      if (origin === undefined || roles.has(ROLE_ADMIN)) return undefined;
+      if (roles.has(ROLE_ADMIN)) return undefined;
+      if (origin === undefined)
+        return isOfAnother(node, endpointId) ? notYours(node, `of ${creatorOf(node)}`) : undefined;
       if (origin === "System") return mayLiftSystem({ roles }) ? undefined : notYours(node, "the agent's");
       return creatorOf(node) === endpointId ? undefined : notYours(node, `of ${creatorOf(node) || "another"}`);
     },
@@ -120,6 +122,10 @@ function isEnd({ object }: InstanceNode, settings: readonly Setting[] | undefine
   const isWhole = object.params.has("Recipient") || object.params.has("Controller");
   return isWhole && (settings ?? []).every(({ param, value }) => param === "Enable" && /^(?:false|0)$/.test(value));
 }
+
+/** Of rows that have a creator and no Origin: schedules, lists. */
+const isOfAnother = (node: InstanceNode, endpointId: string) =>
+  node.object.path.startsWith(ROOT) && node.object.params.has("Creator") && creatorOf(node) !== endpointId;
 
 const isController = ({ object }: InstanceNode) => object.path === "Device.LocalAgent.Controller.{i}.";
 

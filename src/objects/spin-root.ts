@@ -10,7 +10,7 @@ import { isAtHome, maySeeSecured, ROLE_RESIDENT } from "./privacy.ts";
 
 const LEVELS: readonly PrivacyLevel[] = ["Summary", "Devices", "Destinations"];
 
-export function spinRoot({ home, capture, persistence, authority, version, privacy }: SpinParts): Implementation {
+export function spinRoot({ home, capture, persistence, authority, version, privacy, undo }: SpinParts): Implementation {
   return table(Spin, {
     persistence,
     initial: () => ({ PrivacyLevel: privacy.level, PrivacyCeiling: privacy.ceiling }),
@@ -46,6 +46,10 @@ export function spinRoot({ home, capture, persistence, authority, version, priva
       if (params.has("NewDevicePolicy")) persistence?.include(home.save());
     },
     commands: {
+      "Undo()": (_, _args, { tree, caller }) => {
+        const { what, rows } = undo.undo(tree, caller);
+        return { What: what, Rows: rows };
+      },
       "Query()": ({ values }, args, call) => {
         const secured = isAtHome(call.caller) || (values.PrivacyLevel === "Destinations" && maySeeSecured(call.caller));
         if (values.PrivacyLevel === "Summary" && !isAtHome(call.caller))

@@ -12,10 +12,13 @@ import { functionalKey } from "../spin/rules.ts";
 import type { Rule, RuleBook, RuleOrigin } from "../spin/rules.ts";
 import type { SpinParts } from "./home.ts";
 import { ROLE_AGENT, ROLE_RESIDENT } from "./privacy.ts";
+import { SCHEDULE_TABLE } from "./spin-schedule.ts";
+
+const RULE_TABLE = `${ROOT}Rule.`;
 
 type RuleRow = StoredRow<Values<(typeof SpinRule)["params"]>>;
 
-export function spinRule({ home, persistence }: SpinParts): Implementation {
+export function spinRule({ home, persistence, undo }: SpinParts): Implementation {
   const { rules } = home;
   return table(SpinRule, {
     persistence,
@@ -47,7 +50,9 @@ export function spinRule({ home, persistence }: SpinParts): Implementation {
       if (other !== undefined)
         throw new UspError(UspErrorCode.DuplicateUniqueKey, `${ROOT}Rule.${other}. says the same already`, "Action");
     },
-    committed: ({ kind, row }) => {
+    committed: (change) => {
+      const { kind, row } = change;
+      undo.record(RULE_TABLE, change);
       if (kind === "removed") rules.remove(row.instance);
       else rules.put(toRule(row));
     },
@@ -71,7 +76,8 @@ function isAlike(a: RuleRow["values"], b: RuleRow["values"]): boolean {
     a.Initiator === b.Initiator &&
     hasSameMembers(a.MACAddressList, b.MACAddressList) &&
     hasSameMembers(a.DestinationList, b.DestinationList) &&
-    hasSameMembers(a.PortList, b.PortList)
+    hasSameMembers(a.PortList, b.PortList) &&
+    hasSameMembers(a.Schedule, b.Schedule)
   );
 }
 
@@ -116,12 +122,19 @@ function toRule({ instance, values }: RuleRow): Rule {
     protocol: values.Protocol,
     ports: valueOf(parsePortList(values.PortList.join(",")), "PortList"),
     initiator: values.Initiator,
-    schedule: "",
+    schedules: values.Schedule.map(scheduleNumber),
     creation: values.CreationDate,
     // The Unknown Time is what a controller without a clock writes for "no expiry".
     expiry: values.ExpiryDate === UNKNOWN_TIME ? NEVER : values.ExpiryDate,
     reason: values.Reason,
   };
+}
+
+/** 0 for what is no schedule's path: a reference that leads nowhere is kept as it was written. */
+function scheduleNumber(path: string): number {
+  return path.startsWith(SCHEDULE_TABLE) && /^[1-9]\d{0,8}$/.test(path.slice(SCHEDULE_TABLE.length))
+    ? Number(path.slice(SCHEDULE_TABLE.length))
+    : 0;
 }
 
 function valueOf<T>(parsed: Parsed<T>, param: string): T {

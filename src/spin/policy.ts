@@ -17,6 +17,7 @@ import { isUnderDomain } from "../lib/domain.ts";
 import { PORT_PROTOCOLS, isWholeFamily, prefixFamily } from "./rule-values.ts";
 import type { Rule, RuleOrigin } from "./rule-values.ts";
 import type { HomeNetwork, Policy, PolicyRule } from "./ruleset.ts";
+import type { ScheduleState } from "./schedules.ts";
 
 /** Who wins when both made a rule: firmware configuration. */
 export type Authority = "Resident" | "Operator";
@@ -25,16 +26,25 @@ export type ListResolver = (
   reference: string,
 ) => { readonly prefixes: readonly Prefix[]; readonly domains: readonly string[] } | undefined;
 
+/** When a schedule is active; `undefined` while there is no such schedule. */
+export type ScheduleResolver = (id: number) => ScheduleState | undefined;
+
 const TIERS: Record<Authority, Record<RuleOrigin, 0 | 1 | 2>> = {
   Resident: { User: 0, Controller: 1, System: 2 },
   Operator: { Controller: 0, User: 1, System: 2 },
 };
 
 /** The rules in force, in the order of their ids. Ignore rules only hide from reports and are no policy. */
-export function resolvePolicy(rules: readonly Rule[], authority: Authority, now: number, lists?: ListResolver): Policy {
+export function resolvePolicy(
+  rules: readonly Rule[],
+  authority: Authority,
+  now: number,
+  lists?: ListResolver,
+  schedules?: ScheduleResolver,
+): Policy {
   const resolved: PolicyRule[] = [];
   for (const rule of rules) {
-    if (rule.action === "Ignore" || !isInForce(rule, now, lists)) continue;
+    if (rule.action === "Ignore" || !isInForce(rule, now, lists, schedules)) continue;
     const destinations = resolveDestinations(rule, lists);
     resolved.push({
       id: rule.id,
@@ -50,13 +60,19 @@ export function resolvePolicy(rules: readonly Rule[], authority: Authority, now:
   return { rules: resolved };
 }
 
-/** Enabled, not expired, and saying something that can be obeyed. */
-export function isInForce(rule: Rule, now: number, lists?: ListResolver): boolean {
-  return rule.enable && rule.expiry > now && misconfiguration(rule, lists) === undefined;
+/** Enabled, not expired, in a slot of its schedules, and saying something that can be obeyed. */
+export function isInForce(rule: Rule, now: number, lists?: ListResolver, schedules?: ScheduleResolver): boolean {
+  if (!rule.enable || rule.expiry <= now || misconfiguration(rule, lists, schedules) !== undefined) return false;
+  return isScheduled(rule, schedules);
+}
+
+/** Whether the rule's schedules let it hold at this moment. */
+export function isScheduled(rule: Rule, schedules?: ScheduleResolver): boolean {
+  return rule.schedules.length === 0 || rule.schedules.some((id) => schedules?.(id)?.isActive === true);
 }
 
 /** Why a rule can't be obeyed as it stands, in words; `undefined` if it can. */
-export function misconfiguration(rule: Rule, lists?: ListResolver): string | undefined {
+export function misconfiguration(rule: Rule, lists?: ListResolver, schedules?: ScheduleResolver): string | undefined {
   if (rule.macs.length === 0) return "MACAddressList is empty, so no device is meant; `*` means every device.";
   if (rule.destinations !== "*") {
     const { prefixes, domains, lists: references } = rule.destinations;
@@ -71,7 +87,8 @@ export function misconfiguration(rule: Rule, lists?: ListResolver): string | und
     return `A rule for every device and every destination may only Count or Ignore, not ${rule.action}.`;
   if (rule.ports.length > 0 && rule.protocol !== -1 && !PORT_PROTOCOLS.includes(rule.protocol))
     return `PortList is set, but protocol ${rule.protocol} has no ports.`;
-  if (rule.schedule !== "") return `Schedule ${rule.schedule} can't be followed: schedules are not supported yet.`;
+  // One that is gone must not leave the rule to hold always.
+  if (rule.schedules.some((id) => schedules?.(id) === undefined)) return "Schedule refers to one that does not exist.";
   return undefined;
 }
 

@@ -41,8 +41,8 @@ export interface Rule {
   /** Of the peer; empty: any. */
   readonly ports: readonly PortRange[];
   readonly initiator: Initiator;
-  /** Reference to a Schedule row; empty: always. */
-  readonly schedule: string;
+  /** Instance numbers of the schedules in whose slots it holds; 0 for a reference to none. Empty: always. */
+  readonly schedules: readonly number[];
   readonly creation: number;
   readonly expiry: number;
   readonly reason: string;
@@ -60,7 +60,7 @@ export function newRule(fields: Partial<Rule> & { readonly id: number }): Rule {
     protocol: -1,
     ports: [],
     initiator: "Any",
-    schedule: "",
+    schedules: [],
     creation: 0,
     expiry: NEVER,
     reason: "",

@@ -3,8 +3,8 @@
  * owner; who wins over whom is decided in policy.ts, and what the kernel made of it is told to the book afterwards.
  */
 import type { Clock } from "../lib/clock.ts";
-import { allTexts, isInForce, misconfiguration, overruled, resolvePolicy } from "./policy.ts";
-import type { Authority, ListResolver } from "./policy.ts";
+import { allTexts, isInForce, isScheduled, misconfiguration, overruled, resolvePolicy } from "./policy.ts";
+import type { Authority, ListResolver, ScheduleResolver } from "./policy.ts";
 import { NEVER } from "./rule-values.ts";
 import type { Rule } from "./rule-values.ts";
 import type { ApplyReport, Hits, Policy } from "./ruleset.ts";
@@ -40,7 +40,7 @@ export function functionalKey(rule: Rule): string {
     rule.protocol,
     ports.sort(),
     rule.initiator,
-    rule.schedule,
+    [...rule.schedules].sort((a, b) => a - b),
   ]);
 }
 
@@ -50,6 +50,7 @@ export interface RuleBookOptions {
   readonly authority: Authority;
   /** What a reference to a `.List.{i}.` holds; `undefined` while there is no such list. */
   readonly lists?: ListResolver;
+  readonly schedules?: ScheduleResolver;
   /** Why no rule can come into force, in words; empty: nothing is known that hinders. */
   readonly heldBy?: () => string;
 }
@@ -82,6 +83,7 @@ export class RuleBook {
   trouble = "";
   #overruled: { version: number; at: number; by: ReadonlyMap<number, readonly number[]> } | undefined;
   #nextExpiry = Infinity;
+  #lookedAt = -Infinity;
 
   constructor(options: RuleBookOptions) {
     this.#options = options;
@@ -96,7 +98,7 @@ export class RuleBook {
     return this.#rows.size;
   }
 
-  /** When the next rule expires, in milliseconds since 1970; Infinity: none does. */
+  /** When the next rule expires, or its schedule begins or ends, in milliseconds since 1970; Infinity: none does. */
   get nextExpiry(): number {
     return this.#nextExpiry;
   }
@@ -141,7 +143,8 @@ export class RuleBook {
 
   /** All rules in force, resolved by tier. */
   policy(): Policy {
-    return resolvePolicy(this.list(), this.#options.authority, this.#options.clock.now(), this.#options.lists);
+    const { authority, clock, lists, schedules } = this.#options;
+    return resolvePolicy(this.list(), authority, clock.now(), lists, schedules);
   }
 
   /** Tells the book what an enforcer made of the policy of `version`. */
@@ -152,15 +155,21 @@ export class RuleBook {
     for (const [id, changed] of this.#changedAt) if (changed <= this.#appliedVersion) this.#changedAt.delete(id);
   }
 
-  /** Whether rules expired since the last change or call, so that the policy is to be applied again. */
+  /**
+   * Whether rules expired, or schedules began or ended, since the last change or call, so that the policy is to be applied
+   * again. So it is when the clock was set back.
+   */
   expire(): boolean {
-    if (this.#options.clock.now() < this.#nextExpiry) return false;
+    const now = this.#options.clock.now();
+    const wasSetBack = now < this.#lookedAt;
+    this.#lookedAt = now;
+    if (now < this.#nextExpiry && !wasSetBack) return false;
     this.#changed(undefined);
     return true;
   }
 
-  /** Lists that rules refer to have changed. */
-  listsChanged(): void {
+  /** Lists or schedules that rules refer to have changed. */
+  referencesChanged(): void {
     this.#changed(undefined);
   }
 
@@ -175,7 +184,7 @@ export class RuleBook {
     if (!rule.enable) return state("Disabled");
     const now = this.#options.clock.now();
     if (rule.expiry <= now) return state("Expired", `Expired at ${new Date(rule.expiry).toISOString()}.`);
-    const wrong = misconfiguration(rule, this.#options.lists);
+    const wrong = misconfiguration(rule, this.#options.lists, this.#options.schedules);
     if (wrong !== undefined) return state("Error_Misconfigured", wrong);
     const refused = this.#refused.get(id);
     const pending = this.#changedAt.has(id);
@@ -184,6 +193,7 @@ export class RuleBook {
       const why = this.#options.heldBy?.() || this.trouble;
       return state("Pending", why === "" ? "Not yet in force." : `Not yet in force: ${why}`);
     }
+    if (!isScheduled(rule, this.#options.schedules)) return state("Enabled", this.#whenScheduled(rule));
     const by = this.#overruledRules(now).get(id);
     if (by) return state("Overruled", `Rule ${by.join(", ")} decides instead, for all that this rule covers.`, by);
     return state("Enabled", this.#domainNote !== "" && this.#namesDomains(rule) ? this.#domainNote : "");
@@ -192,7 +202,8 @@ export class RuleBook {
   /** Whether a rule is in force at this moment: enabled, not expired, well-formed. */
   inForce(id: number): boolean {
     const rule = this.#rows.get(id)?.rule;
-    return rule !== undefined && isInForce(rule, this.#options.clock.now(), this.#options.lists);
+    const { clock, lists, schedules } = this.#options;
+    return rule !== undefined && isInForce(rule, clock.now(), lists, schedules);
   }
 
   hits(id: number): RuleHits {
@@ -226,6 +237,17 @@ export class RuleBook {
     return risen;
   }
 
+  #whenScheduled({ schedules }: Rule): string {
+    const next = this.#nextSlotChange(schedules);
+    return next === Infinity
+      ? "Not now: none of its schedules is active."
+      : `Not now: its schedules say from ${new Date(next).toISOString()}.`;
+  }
+
+  #nextSlotChange(schedules: readonly number[]): number {
+    return Math.min(...schedules.map((id) => this.#options.schedules?.(id)?.until ?? Infinity));
+  }
+
   #namesDomains({ action, destinations }: Rule): boolean {
     if (action === "Ignore" || destinations === "*") return false;
     const { domains, lists } = destinations;
@@ -245,8 +267,12 @@ export class RuleBook {
     if (id !== undefined) this.#changedAt.set(id, this.#version);
     const now = this.#options.clock.now();
     this.#nextExpiry = Infinity;
-    for (const { rule } of this.#rows.values())
-      if (rule.enable && rule.expiry > now && rule.expiry < this.#nextExpiry) this.#nextExpiry = rule.expiry;
+    for (const { rule } of this.#rows.values()) {
+      if (!rule.enable || rule.expiry <= now) continue;
+      this.#nextExpiry = Math.min(this.#nextExpiry, rule.expiry);
+      if (rule.schedules.length > 0)
+        this.#nextExpiry = Math.min(this.#nextExpiry, this.#nextSlotChange(rule.schedules));
+    }
     if (this.#nextExpiry === NEVER) this.#nextExpiry = Infinity;
     for (const listener of this.#listeners) listener();
   }

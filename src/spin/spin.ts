@@ -7,6 +7,7 @@
 import { randomBytes } from "node:crypto";
 import { isIPv4, parseAddress, parsePrefix, printAddress } from "../lib/address.ts";
 import type { Clock } from "../lib/clock.ts";
+import { systemZone, type Zone } from "../lib/local-time.ts";
 import type { Log } from "../lib/log.ts";
 import type { Store } from "../lib/store.ts";
 import { Answers } from "./answers.ts";
@@ -33,6 +34,7 @@ import { RuleBook } from "./rules.ts";
 import type { RuleHits } from "./rules.ts";
 import { RulesInForce } from "./rules-in-force.ts";
 import type { DeviceAddress, Endpoint, Enforcer, Hits, HomeNetwork } from "./ruleset.ts";
+import { ScheduleBook } from "./schedules.ts";
 import { Sources } from "./sources.ts";
 import { loadState, saveState, STATE_DOCUMENT } from "./state.ts";
 import type { StateParts } from "./state.ts";
@@ -75,6 +77,8 @@ export interface SpinOptions {
   /** Who wins when the resident and the operator both made a rule. */
   readonly authority?: Authority;
   readonly lists?: ListResolver;
+  /** What the home's wall clock shows, for schedules. */
+  readonly zone?: Zone;
   /** What no rule may cut: the agent's own connections. */
   readonly management?: HomeNetwork["management"];
   /** Manufacturer of a universally administered address; empty if unknown. */
@@ -85,6 +89,7 @@ const CAPTURE_OFF = "Capture.Enable is false, and without what it observes no ru
 
 export class Spin implements Home {
   readonly rules: RuleBook;
+  readonly schedules: ScheduleBook;
   readonly summary: HomeSummary;
   readonly capture: CaptureFigures;
   readonly detection: Detection;
@@ -132,10 +137,12 @@ export class Spin implements Home {
     const { clock } = options;
     this.#clock = clock;
     this.#log = options.log.child("spin");
+    this.schedules = new ScheduleBook(clock, options.zone ?? systemZone);
     this.rules = new RuleBook({
       clock,
       authority: options.authority ?? "Resident",
       ...(options.lists && { lists: options.lists }),
+      schedules: (id) => this.schedules.state(id),
       // The home's cut comes from the sources: without it there is nothing to enforce on.
       heldBy: () => (this.#sources.enabled || this.#reconciler?.canSettle === true ? "" : CAPTURE_OFF),
     });
@@ -256,6 +263,7 @@ export class Spin implements Home {
     this.#devices.startNumbersAt(state.reservedNumbers);
     this.#devices.dirty = false;
     this.#keeper = options.store && this.#keeperOf(options.store, state.reservedNumbers);
+    this.schedules.onChange(() => this.rules.referencesChanged());
     this.rules.onChange(() => {
       this.#reconciler?.policyChanged();
       this.#inForce.checkSoon();
@@ -377,6 +385,7 @@ export class Spin implements Home {
     this.#answers.tick();
     this.detection.tick();
     if (++this.#ticks % SWEEP_TICKS === 0) this.#owners.sweep(now);
+    this.schedules.tick();
     this.rules.expire();
     this.#reconciler?.tick();
     this.#condition.update();

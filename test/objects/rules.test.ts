@@ -43,6 +43,7 @@ test("a rule that says nothing is disabled, made by its Creator now, and never e
     DestinationList: "",
     Protocol: "-1",
     PortList: "",
+    Schedule: "",
     Initiator: "Any",
     CreationDate: "2026-01-01T00:00:00Z",
     ExpiryDate: NEVER,

@@ -366,7 +366,7 @@ describe("the rule book", () => {
     const [resolved] = made.policy().rules;
     expect(resolved?.destinations).toMatchObject({ domains: ["ads.example"], prefixes: [{}, prefix] });
     lists.clear();
-    made.listsChanged();
+    made.referencesChanged();
     expect(made.policy().rules).toEqual([]);
   });
 });
