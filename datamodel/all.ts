@@ -4,6 +4,7 @@ import * as bulkData from "./bulk-data.ts";
 import * as controllerTrust from "./controller-trust.ts";
 import * as device from "./device.ts";
 import * as e2eSession from "./e2e-session.ts";
+import * as hosts from "./hosts.ts";
 import * as localAgent from "./local-agent.ts";
 import * as mqtt from "./mqtt.ts";
 import type { ObjectSchema } from "./schema.ts";
@@ -23,6 +24,7 @@ export const standardObjects: readonly ObjectSchema[] = [
   stomp,
   websocket,
   sockets,
+  hosts,
 ].flatMap((module) => Object.values<ObjectSchema>(module));
 export const vendorObjects: readonly ObjectSchema[] = spinObjects;
 export const allObjects: readonly ObjectSchema[] = [...standardObjects, ...vendorObjects];

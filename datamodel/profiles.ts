@@ -26,6 +26,7 @@ export const PROFILES: readonly { readonly name: string; readonly but?: string }
   { name: "WebSocketController:1" },
   { name: "UDSAgent:1" },
   { name: "UDSController:1" },
+  { name: "Hosts:3", but: "absent where the agent is a USP Service: the table is the broker's there" },
   { name: "BulkDataColl:1" },
   { name: "BulkDataReports:1" },
   { name: "BulkDataHTTP:1" },

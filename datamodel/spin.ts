@@ -60,6 +60,11 @@ export const Spin = object(ROOT, {
       enumeration("Allow", "Quarantine"),
       "What a device that was never seen before may do. Quarantine: a rule of Origin System blocks it, with its first sign of life, until an operator or the resident lifts that; devices that were known stay as they are.",
     ),
+    ForgetDevicesAfter: readWrite(
+      unsignedInt({ max: 3650, units: "days" }),
+      "Devices that are silent for so many days while the home is watched are forgotten, with their counters and history; 0: none is. A device that has a Name, or that a rule names, stays.",
+      { default: 35 },
+    ),
     PrivacyLevel: readWrite(
       enumeration("Summary", "Devices", "Destinations"),
       "What controllers may see: totals alone, devices and their counters, or also whom they talk to. Not above PrivacyCeiling.",
@@ -198,6 +203,10 @@ export const SpinCaptureSource = object(`${ROOT}Capture.Source.{i}.`, {
   },
 });
 
+/** As src/spin/device-types.ts has them; a test holds the two together. */
+const DEVICE_TYPES =
+  "Camera, Doorbell, Printer, Television, MediaPlayer, Speaker, Phone, Tablet, Watch, Computer, GameConsole, Storage, Router, Hub, Light, Plug, Thermostat, Vacuum, Appliance, EnergyMeter or SmartHome";
+
 export const SpinDevice = object(`${ROOT}Device.{i}.`, {
   description:
     "A device of the home: a MAC address on the LAN side. Made by the agent; deleting the row forgets the device.",
@@ -208,10 +217,26 @@ export const SpinDevice = object(`${ROOT}Device.{i}.`, {
     PhysAddress: readOnly(macAddress, "Hardware address; identifies the device."),
     Randomized: readOnly(boolean, "The hardware address is locally administered, as privacy features choose it."),
     Name: readWrite(string({ maxLength: 64 }), "Name that the resident or the operator gave it."),
-    HostName: readOnly(string({ maxLength: 255 }), "Name that the device gave to DHCP."),
+    HostName: readOnly(
+      string({ maxLength: 255 }),
+      "Its name by the best source that knows one: the gateway's /etc/hosts and /etc/ethers, then DHCP, then mDNS, then LLDP.",
+    ),
     Vendor: readOnly(string({ maxLength: 128 }), "Owner of the hardware address's prefix."),
+    Type: readOnly(
+      string({ maxLength: 32 }),
+      `What sort of thing it may be: ${DEVICE_TYPES}. A guess; empty where nothing speaks for any.`,
+    ),
+    TypeReason: readOnly(string({ maxLength: 256 }), "Why that Type was guessed, in words."),
+    MUDURL: readOnly(
+      string({ maxLength: 255 }),
+      "Where the maker describes what the device needs (RFC 8520), as the device sent it by DHCP or LLDP. Nobody vouches for it.",
+    ),
     IPv4Address: readOnly(addressList, "Its IPv4 addresses, the most recently confirmed first."),
     IPv6Address: readOnly(addressList, "Its IPv6 addresses, the most recently confirmed first."),
+    Host: readOnly(
+      reference("Device.Hosts.Host.{i}.", { strong: false }),
+      "The same in the standard model. Empty where the agent is a USP Service: the table is the broker's there.",
+    ),
     Interface: readOnly(string({ maxLength: 64 }), "LAN interface it was last seen on."),
     FirstSeen: readOnly(dateTime, "When it was first seen."),
     LastSeen: readOnly(dateTime, "When it last showed itself.", { valueChange: false }),
@@ -220,6 +245,11 @@ export const SpinDevice = object(`${ROOT}Device.{i}.`, {
       "It sent something by itself in the last 5 minutes; retries against a block do not count.",
     ),
     Blocked: readOnly(boolean, "A rule in force blocks all of its traffic."),
+    Ignored: readOnly(boolean, "A rule of Action Ignore that is in force covers all of its traffic."),
+    MergedInto: readOnly(
+      reference(`${ROOT}Device.{i}.`, { strong: false }),
+      "The row that the resident said is the same physical device; empty: none.",
+    ),
     TopDestinations: readOnly(nameList, "The five with most bytes in 24 hours, by name where one is known.", {
       secured: true,
       valueChange: false,
@@ -241,6 +271,21 @@ export const SpinDevice = object(`${ROOT}Device.{i}.`, {
           Blocked: argument(boolean, "Whether something still blocks it."),
           Rules: argument(list(string()), "Paths of the rules that still do."),
           Origins: argument(list(string()), "Whose each of them is: User, Controller or System."),
+        },
+      },
+    ),
+    "MergeInto()": command(
+      "sync",
+      "Says that this row and another are one physical device: rules that name either hold for both, while each goes on counting for itself. What was merged into this one comes along. The resident's alone.",
+      {
+        input: {
+          Device: argument(
+            string({ maxLength: 256 }),
+            "Path of the other row. Empty: this row is one of its own again.",
+            {
+              default: "",
+            },
+          ),
         },
       },
     ),

@@ -1,5 +1,6 @@
 /** Options of what is observed. */
-import { file, bool, number, many, type ValuesOf } from "./option.ts";
+import { SOCKET_FOLDER } from "../lib/resident-socket.ts";
+import { file, bool, number, many, text, type ValuesOf } from "./option.ts";
 
 const interfaceName = (value: string) => /^[A-Za-z0-9_.@-]{1,15}$/.test(value);
 
@@ -11,6 +12,17 @@ export const captureOptions = {
     "File of DHCP leases, of dnsmasq or odhcpd; none: where they usually are.",
     (value) => value.startsWith("/"),
     "an absolute path",
+  ),
+  forget_devices_after: number(
+    "Days of silence after which a device is forgotten, unless it has a name or a rule; 0: never.",
+    35,
+    0,
+    3650,
+  ),
+  folder: text(
+    "Where captures are kept that are made without a target, until a day has passed or the agent stops.",
+    `${SOCKET_FOLDER}/captures`,
+    /^\/.+$/,
   ),
   helper: file("Program that speaks netfilter; empty: where it was installed; `none`: do without.", "none"),
 } as const;

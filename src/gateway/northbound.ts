@@ -20,6 +20,7 @@ import { StompStates } from "../objects/stomp-states.ts";
 import { WebSocketSessions } from "../mtp/websocket-sessions.ts";
 import { webSocketObjects, WebSocketStates } from "../objects/websocket.ts";
 import { socketObjects } from "../objects/sockets.ts";
+import { hostObjects, tellHosts } from "../objects/hosts.ts";
 import { tellModel } from "../objects/notices.ts";
 import { spinPolicy } from "../objects/privacy.ts";
 import { quarantineNewDevices } from "../objects/quarantine.ts";
@@ -28,7 +29,7 @@ import { applyDetectionSettings, spinDetectionObjects } from "../objects/spin-de
 import { spinDevice, spinDeviceStats } from "../objects/spin-device.ts";
 import { spinHistoryObjects } from "../objects/spin-history.ts";
 import { spinIncident, tellIncidents } from "../objects/spin-incident.ts";
-import { spinRoot } from "../objects/spin-root.ts";
+import { daysOrNever, spinRoot } from "../objects/spin-root.ts";
 import { restoreSchedules, spinSchedule, tellSchedules } from "../objects/spin-schedule.ts";
 import { restoreRules, spinRule } from "../objects/spin-rule.ts";
 import { spinSummary } from "../objects/spin-summary.ts";
@@ -113,7 +114,9 @@ export function northbound(options: NorthboundOptions): Northbound {
     log: log.child("spin"),
     undo: new UndoLog(),
     privacy,
+    forgetAfter: config.capture.forget_devices_after,
   };
+  const hasHosts = !config.service.enable;
   const trust = makeTrust({ config, store, persistence, clock, log: log.child("trust") });
   const reports = new Reports(config, persistence);
   const implementations: Implementation[] = [
@@ -141,8 +144,9 @@ export function northbound(options: NorthboundOptions): Northbound {
     spinSummary(spin),
     spinCapture(spin),
     spinCaptureSource(spin),
-    spinDevice(spin),
+    spinDevice(spin, hasHosts),
     spinDeviceStats(),
+    ...(hasHosts ? hostObjects(home) : []),
     spinRule(spin),
     spinSchedule(spin),
     spinIncident(spin),
@@ -175,6 +179,9 @@ export function northbound(options: NorthboundOptions): Northbound {
   holdLostRules(options, tree, (before !== undefined && lost.has("spin")) || unreadable > 0);
   applyCaptureSettings(tree, capture);
   tellModel(home, tree);
+  if (hasHosts) tellHosts(home, tree);
+  const root = mustBe(tree.at("Device.X_SPIN."));
+  home.setForgetAfter(daysOrNever(root.object.params.get("ForgetDevicesAfter")?.read(root.row) as number));
   tellSchedules(tree, home);
   quarantineNewDevices(home, tree, spin.log);
   applyDetectionSettings(tree, spin);

@@ -1,5 +1,6 @@
 /** The rules that block all of one device's traffic: made, renewed and taken away for Block(), Unblock() and quarantine. */
 import { ROOT } from "../../datamodel/spin.ts";
+import { printMac } from "../lib/address.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import type { Caller, InstanceNode, ModelTree } from "../model/implementation.ts";
 import { Transaction } from "../model/transaction.ts";
@@ -71,7 +72,8 @@ export function unblock({ tree, caller }: Doing, device: HomeDevice, rules: read
 /** Of a rule for one device alone nothing is left, and of one that would say what another says already. */
 function takeOut(transaction: Transaction, node: InstanceNode, device: HomeDevice): void {
   const macs = node.object.params.get("MACAddressList")?.read(node.row) as readonly string[];
-  const others = macs.filter((mac) => mac !== device.physAddress);
+  const own = new Set(device.unitedMacs.map(printMac));
+  const others = macs.filter((mac) => !own.has(mac));
   if (others.length === 0) return transaction.remove(node);
   const before = transaction.savepoint();
   transaction.write(node, "MACAddressList", others);
@@ -84,7 +86,7 @@ function takeOut(transaction: Transaction, node: InstanceNode, device: HomeDevic
   }
 }
 
-/** Whether the rule, were it alone, would block all of the device's traffic. */
+/** Whether the rule, were it alone, would block all of the device's traffic: on its own address, or one merged with it. */
 export function blocksAllOf(rule: Rule, device: HomeDevice): boolean {
   return (
     (rule.action === "Block" || rule.action === "Reject") &&
@@ -93,7 +95,7 @@ export function blocksAllOf(rule: Rule, device: HomeDevice): boolean {
     rule.ports.length === 0 &&
     rule.initiator === "Any" &&
     rule.macs !== "*" &&
-    rule.macs.includes(device.mac)
+    rule.macs.some((mac) => device.unitedMacs.includes(mac))
   );
 }
 

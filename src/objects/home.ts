@@ -37,6 +37,8 @@ export interface SpinParts {
   readonly version: string;
   readonly log: Log;
   readonly undo: UndoLog;
+  /** What ForgetDevicesAfter is before anybody writes it: days. */
+  readonly forgetAfter: number;
   /** What PrivacyLevel and PrivacyCeiling are before anybody writes them: firmware configuration. */
   readonly privacy: { readonly level: PrivacyLevel; readonly ceiling: PrivacyLevel };
 }

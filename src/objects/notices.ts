@@ -54,7 +54,7 @@ function tell(tree: Tree, notice: Notice): void {
     }
     case "device-removed":
       // A row that a controller deleted is told by the transaction.
-      if (notice.reason === "evicted")
+      if (notice.reason !== "forgotten")
         changes.emit({ kind: "deleted", path: rowPath(notice.device), supportedPath: SpinDevice.path });
       return;
     case "device-changed":

@@ -36,6 +36,8 @@ function privacyLevel(tree: Tree): string {
   return root ? (tree.text(root, "PrivacyLevel") as string) : "Devices";
 }
 
+/** The devices once more, as the standard model has them. */
+const HOSTS = "Device.Hosts.";
 /** Tables of Device.X_SPIN. that exist at level Summary too. */
 const SUMMARY_TABLES = new Set([`${ROOT}Capture.Source.{i}.`]);
 
@@ -49,7 +51,8 @@ const NAMING_EVENTS = new Set(["DeviceDiscovered!", "IncidentOpened!", "Incident
 export function spinPolicy(tree: () => Tree, doors: readonly string[] = []): ModelPolicy {
   return {
     rowsVisible: (object, { roles }) => {
-      if (!object.path.startsWith(ROOT) || SUMMARY_TABLES.has(object.path) || isAtHome({ roles })) return true;
+      const isOfHome = object.path.startsWith(ROOT) || object.path.startsWith(HOSTS);
+      if (!isOfHome || SUMMARY_TABLES.has(object.path) || isAtHome({ roles })) return true;
       return privacyLevel(tree()) !== "Summary";
     },
     securedVisible: (node, param, caller) => {

@@ -21,8 +21,8 @@ const REASON = "new device: quarantined";
 export function quarantineNewDevices(home: Home & { readonly rules: RuleBook }, tree: Tree, log: Log): () => void {
   return home.subscribe((notice) => {
     if (notice.kind === "device-added" && policyOf(tree) === "Quarantine") quarantine(tree, log, notice.device);
-    // A row that gave way to newer ones: were its rule to stay, a flood of forged addresses would fill the table of rules.
-    if (notice.kind === "device-removed" && notice.reason === "evicted")
+    // A row that gave way to newer ones, or was silent for too long: were its rule to stay, a flood of forged addresses would fill the table of rules.
+    if (notice.kind === "device-removed" && (notice.reason === "evicted" || notice.reason === "idle"))
       release(
         tree,
         home.rules.list().filter((rule) => isQuarantine(rule, notice.device)),
@@ -46,7 +46,8 @@ function quarantine(tree: Tree, log: Log, device: HomeDevice): void {
 }
 
 function isQuarantine(rule: Rule, device: HomeDevice): boolean {
-  return rule.origin === "System" && rule.macs.length === 1 && blocksAllOf(rule, device);
+  const isOwn = rule.macs !== "*" && rule.macs.length === 1 && rule.macs[0] === device.mac;
+  return rule.origin === "System" && isOwn && blocksAllOf(rule, device);
 }
 
 function release(tree: Tree, rules: readonly Rule[]): void {

@@ -3,16 +3,20 @@ import { ROOT, SpinDevice, SpinDeviceStats } from "../../datamodel/spin.ts";
 import { NEVER, UNKNOWN_TIME } from "../../datamodel/values.ts";
 import { parseMac } from "../lib/address.ts";
 import { describe } from "../lib/log.ts";
+import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import { bind } from "../model/binding.ts";
-import type { Implementation } from "../model/implementation.ts";
+import type { CommandCall, Implementation } from "../model/implementation.ts";
 import type { HomeDevice } from "../spin/types.ts";
 import { block, blocksAllOf, unblock } from "./device-blocks.ts";
 import type { SpinParts } from "./home.ts";
+import { hostPath } from "./hosts.ts";
+import { isAtHome } from "./privacy.ts";
 
 /** Most rules that Unblock() names: its answer is to be read by people. */
 const MAX_NAMED = 100;
 
-export function spinDevice(parts: SpinParts): Implementation {
+/** @param hasHosts Whether `Device.Hosts.` is in the model */
+export function spinDevice(parts: SpinParts, hasHosts: boolean): Implementation {
   const { home } = parts;
   /** Rows that the transaction under way removes: forgetting can't be taken back, so it waits for the end. */
   const forgetting = new Set<number>();
@@ -40,13 +44,19 @@ export function spinDevice(parts: SpinParts): Implementation {
       Name: (device) => device.name,
       HostName: (device) => device.hostName,
       Vendor: (device) => device.vendor,
+      Type: (device) => device.type,
+      TypeReason: (device) => device.typeReason,
+      MUDURL: (device) => device.mudUrl,
       IPv4Address: (device) => device.ipv4Addresses,
       IPv6Address: (device) => device.ipv6Addresses,
+      Host: (device) => (hasHosts ? hostPath(device) : ""),
       Interface: (device) => device.interface,
       FirstSeen: (device) => device.firstSeen || UNKNOWN_TIME,
       LastSeen: (device) => device.lastSeen || UNKNOWN_TIME,
       Active: (device) => device.active,
       Blocked: (device) => device.blocked,
+      Ignored: (device) => device.ignored,
+      MergedInto: ({ mergedInto }) => (mergedInto === 0 ? "" : `${ROOT}Device.${mergedInto}`),
       TopDestinations: (device) => home.topDestinations(device.number, 5).map(({ name }) => name),
     },
     set: {
@@ -76,6 +86,17 @@ export function spinDevice(parts: SpinParts): Implementation {
           Origins: rest.slice(0, MAX_NAMED).map(({ origin }) => origin),
         };
       },
+      "MergeInto()": async (device, { Device = "" }, call) => {
+        if (!isAtHome(call.caller))
+          throw new UspError(
+            UspErrorCode.PermissionDenied,
+            "MergeInto() is the resident's alone: nobody else can know",
+          );
+        const saved = merged(parts, device, Device, call);
+        kept(parts, saved);
+        await inForce(parts);
+        return {};
+      },
     },
   });
 }
@@ -99,6 +120,20 @@ export function spinDeviceStats(): Implementation {
       BytesReceivedRate: (stats) => Math.round(stats.bytesReceivedRate),
     },
   });
+}
+
+function merged({ home }: SpinParts, device: HomeDevice, into: string, { tree }: CommandCall): Promise<void> {
+  const target = into === "" ? undefined : tree.at(into.endsWith(".") ? into : `${into}.`);
+  if (into !== "" && target?.object.path !== SpinDevice.path)
+    throw new UspError(UspErrorCode.InvalidCommandArguments, `Device is no row of ${ROOT}Device.{i}.: ${into}`);
+  try {
+    return home.merge(device.number, target?.instance);
+  } catch (error) {
+    // By name: which file the class comes from is not ours to know.
+    if (error instanceof Error && error.name === "MergeError")
+      throw new UspError(UspErrorCode.CommandFailed, error.message);
+    throw error;
+  }
 }
 
 /** The answer to the controller waits for it, and tells it what the disk refused. */

@@ -10,10 +10,23 @@ import { isAtHome, maySeeSecured, ROLE_RESIDENT } from "./privacy.ts";
 
 const LEVELS: readonly PrivacyLevel[] = ["Summary", "Devices", "Destinations"];
 
-export function spinRoot({ home, capture, persistence, authority, version, privacy, undo }: SpinParts): Implementation {
+export function spinRoot({
+  home,
+  capture,
+  persistence,
+  authority,
+  version,
+  privacy,
+  undo,
+  forgetAfter,
+}: SpinParts): Implementation {
   return table(Spin, {
     persistence,
-    initial: () => ({ PrivacyLevel: privacy.level, PrivacyCeiling: privacy.ceiling }),
+    initial: () => ({
+      PrivacyLevel: privacy.level,
+      PrivacyCeiling: privacy.ceiling,
+      ForgetDevicesAfter: forgetAfter,
+    }),
     computed: {
       Status: ({ values }) => (values.Enable && home.status === "Disabled" ? "Degraded" : home.status),
       StatusReason: ({ values }) =>
@@ -42,6 +55,7 @@ export function spinRoot({ home, capture, persistence, authority, version, priva
     },
     committed: ({ row, params }) => {
       if (params.has("Enable")) capture.setSpinEnabled(row.values.Enable);
+      if (params.has("ForgetDevicesAfter")) home.setForgetAfter(daysOrNever(row.values.ForgetDevicesAfter));
       // Which devices are known is on disk before anybody counts as new.
       if (params.has("NewDevicePolicy")) persistence?.include(home.save());
     },
@@ -68,6 +82,11 @@ export function spinRoot({ home, capture, persistence, authority, version, priva
       },
     },
   });
+}
+
+/** ForgetDevicesAfter in milliseconds. */
+export function daysOrNever(days: number): number {
+  return days === 0 ? Infinity : days * 24 * 60 * 60_000;
 }
 
 function refuseFlows({ caller }: CommandCall): UspError {

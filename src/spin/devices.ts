@@ -2,28 +2,36 @@
  * The home's devices: one row a MAC address on the LAN side, bounded. Instance numbers are never reused. A row has a
  * slot, which is reused: it is the row's place in the columns of counters.ts, owners.ts, flows.ts and the rest.
  */
-import { isLocallyAdministered, printMac } from "../lib/address.ts";
 import { Counter } from "./counters.ts";
-import type { Counters } from "./counters.ts";
-import type { Owners } from "./owners.ts";
-import type { DeviceField, DeviceStats, HomeDevice, Limits, Listener } from "./types.ts";
+import { DeviceRow } from "./device-row.ts";
+import type { RowParts } from "./device-row.ts";
+import type { IdentityObservation, IdentitySource, KnownAs } from "./identity.ts";
+import type { DeviceField, DeviceRemoval, Limits, Listener } from "./types.ts";
+
+export { DeviceRow } from "./device-row.ts";
 
 /** At most so many rows a second give way to new ones, so that a flood of forged addresses is no storm of notices. */
 const REPLACEMENTS_PER_SECOND = 10;
+const DAY_MS = 24 * 60 * 60_000;
 /** A row that somebody named gives way only after this long. */
-const NAMED_IDLE_MS = 30 * 24 * 60 * 60_000;
-const MAX_HOST_NAME = 253;
+const NAMED_IDLE_MS = 30 * DAY_MS;
+/** What was known for so long, and seen within so long, is no forgery of a moment. */
+const ESTABLISHED_MS = DAY_MS;
+const TODAY_MS = DAY_MS;
 const MAX_INTERFACE = 64;
+/** A device may tell of itself so often at once, and once more each so often: what it says can't be a storm of notices. */
+const SELF_CHANGES = 8;
+const SELF_CHANGE_MS = 10_000;
 
-export interface DeviceTableOptions {
+export interface DeviceTableOptions extends RowParts {
   readonly limits: Limits;
-  readonly counters: Counters;
-  readonly owners: Owners;
-  readonly monotonic: () => number;
-  readonly vendorOf: (mac: number) => string;
-  /** Whether a rule names the device: such a row never gives way. */
+  /** Whether a rule names the device, or one that it is merged with: such a row never goes by itself. */
   readonly isRuled: (mac: number) => boolean;
   readonly notify: Listener;
+  /** Lets a new row's identity learn what was heard before. */
+  readonly recall: (row: DeviceRow) => void;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
   /** The slot is about to be free: let go of everything that stands in it. */
   readonly releasing: (slot: number) => void;
 }
@@ -37,6 +45,12 @@ export interface SavedDevice {
   readonly interface: string;
   readonly firstSeen: number;
   readonly lastSeen: number;
+  /** For how long it has been known, and silent, while the home was watched: ms. */
+  readonly known: number;
+  readonly idle: number;
+  readonly activeChanged: number;
+  /** `Identity.save()`. */
+  readonly identity: unknown;
 }
 
 export class DeviceTable {
@@ -45,10 +59,24 @@ export class DeviceTable {
   readonly #byMac = new Map<number, DeviceRow>();
   /** In the order of the numbers, because numbers only grow. */
   readonly #byNumber = new Map<number, DeviceRow>();
-  /** When each slot's device last sent something and last showed itself (monotonic), and the latter since 1970. */
+  /** When each slot's device last sent something (monotonic), and when it last showed itself, since 1970. */
   readonly #lastSent: Float64Array;
-  readonly #lastShown: Float64Array;
   readonly #lastSeen: Float64Array;
+  /**
+   * When it was first and last seen, on the clock of `#watched`: the time that the home was watched since the start, so that
+   * neither a clock that is set, nor a gateway that was off or looked away, makes a device idle. Before the start: negative.
+   */
+  readonly #bornAt: Float64Array;
+  readonly #shownAt: Float64Array;
+  #watched = 0;
+  #tickedAt: number;
+  /** Silent for so long, a device is forgotten. */
+  #forgetAfterMs: number;
+  /** What each may still tell of itself at once, and when that was reckoned (monotonic). */
+  readonly #selfChanges: Float64Array;
+  readonly #selfChangedAt: Float64Array;
+  /** Rows of which something is known that was not told yet. */
+  readonly #untold = new Set<DeviceRow>();
   #nextNumber = 1;
   /** Numbers up to here are reserved on disk; beyond, no row is made until more are. */
   #reservedNumbers = Infinity;
@@ -65,8 +93,13 @@ export class DeviceTable {
     const slots = options.limits.devices;
     this.#slots = new Array<DeviceRow | undefined>(slots).fill(undefined);
     this.#lastSent = new Float64Array(slots).fill(-Infinity);
-    this.#lastShown = new Float64Array(slots);
     this.#lastSeen = new Float64Array(slots);
+    this.#bornAt = new Float64Array(slots);
+    this.#shownAt = new Float64Array(slots);
+    this.#selfChanges = new Float64Array(slots);
+    this.#selfChangedAt = new Float64Array(slots);
+    this.#tickedAt = options.monotonic();
+    this.#forgetAfterMs = options.limits.forgetAfterMs;
   }
 
   get size(): number {
@@ -106,22 +139,28 @@ export class DeviceTable {
     }
     const row = this.#place(slot, this.#nextNumber++, mac, time);
     row.interface = interfaceName.slice(0, MAX_INTERFACE);
+    this.#bornAt[slot] = this.#watched;
     this.seen(slot, time);
+    this.#options.recall(row);
+    Object.assign(row, row.identity.knownAs(row.vendor));
     this.dirty = true;
     this.#options.notify({ kind: "device-added", device: row });
+    // What is merged into it has its reference again.
+    this.#mergeChanged(this.#mergedInto(mac));
     return row;
   }
 
   /** The device showed itself, whoever made it do so. */
   seen(slot: number, time: number): void {
-    this.#lastShown[slot] = this.#options.monotonic();
+    this.#shownAt[slot] = this.#watched;
     if (time > (this.#lastSeen[slot] as number)) this.#lastSeen[slot] = time;
   }
 
   /** The device sent something by itself. */
   sent(slot: number, time: number, monotonicMs: number): void {
     if (time > (this.#lastSeen[slot] as number)) this.#lastSeen[slot] = time;
-    this.#lastSent[slot] = this.#lastShown[slot] = monotonicMs;
+    this.#lastSent[slot] = monotonicMs;
+    this.#shownAt[slot] = this.#watched;
     const row = this.#slots[slot];
     if (row && !row.active) this.#setActive(row, true);
   }
@@ -137,12 +176,11 @@ export class DeviceTable {
     this.changed(row, "Name");
   }
 
-  setHostName(row: DeviceRow, hostName: string): void {
-    const bounded = hostName.slice(0, MAX_HOST_NAME);
-    if (row.hostName === bounded) return;
-    row.hostName = bounded;
+  /** What a source says of the device. Told at once, unless the device changes its mind all the time: then by and by. */
+  identify(row: DeviceRow, source: IdentitySource, said: Partial<IdentityObservation>): void {
+    if (row.frozen || !row.identity.learn(source, said)) return;
     this.dirty = true;
-    this.changed(row, "HostName");
+    if (!this.#tellIdentity(row)) this.#untold.add(row);
   }
 
   setBlocked(row: DeviceRow, blocked: boolean): void {
@@ -150,6 +188,26 @@ export class DeviceTable {
     row.blocked = blocked;
     this.blockedCount += blocked ? 1 : -1;
     this.changed(row, "Blocked");
+  }
+
+  setIgnored(row: DeviceRow, ignored: boolean): void {
+    if (row.ignored === ignored) return;
+    row.ignored = ignored;
+    this.changed(row, "Ignored");
+  }
+
+  /** `into` is what it is merged into from now on; absent: nothing. @throws MergeError */
+  merge(row: DeviceRow, into: DeviceRow | undefined): void {
+    const { merges } = this.#options;
+    const moved = into ? merges.merge(row.mac, into.mac) : merges.undo(row.mac) ? [row.mac] : [];
+    if (moved.length === 0) return;
+    this.dirty = true;
+    this.#mergeChanged(moved);
+  }
+
+  /** Devices that are silent for so long are forgotten; Infinity: none is. */
+  setForgetAfter(ms: number): void {
+    this.#forgetAfterMs = ms;
   }
 
   /** The device's addresses changed. */
@@ -160,7 +218,7 @@ export class DeviceTable {
     this.changed(row, family === 4 ? "IPv4Address" : "IPv6Address");
   }
 
-  remove(row: DeviceRow, reason: "forgotten" | "evicted"): void {
+  remove(row: DeviceRow, reason: DeviceRemoval): void {
     if (this.#byMac.get(row.mac) !== row) return;
     // The row keeps its last values for those who still hold it.
     row.freeze();
@@ -173,17 +231,30 @@ export class DeviceTable {
     this.#options.counters.clear(row.slot);
     this.#lastSent[row.slot] = -Infinity;
     this.#lastSeen[row.slot] = 0;
+    this.#untold.delete(row);
     this.dirty = true;
     if (reason === "evicted") this.evicted++;
+    const { merges, isRuled } = this.#options;
+    const merged = this.#mergedInto(row.mac);
+    // A rule that names one of them goes on to hold for all: forgetting lifts nothing.
+    if (row.unitedMacs.length > 1 && !isRuled(row.mac)) merges.forget(row.mac);
     this.#options.notify({ kind: "device-removed", device: row, reason });
+    this.#mergeChanged(merged);
   }
 
-  /** The second's work: who fell silent. */
-  tick(): void {
+  /** The second's work: who fell silent, and for how long. `isWatched`: whoever shows himself is seen. */
+  tick(isWatched: boolean): void {
     this.#replacements = REPLACEMENTS_PER_SECOND;
-    const silentSince = this.#options.monotonic() - this.#options.limits.activeMs;
-    for (const row of this.#byNumber.values())
+    const now = this.#options.monotonic();
+    if (isWatched) this.#watched += now - this.#tickedAt;
+    this.#tickedAt = now;
+    const silentSince = now - this.#options.limits.activeMs;
+    for (const row of [...this.#byNumber.values()]) {
       if (row.active && (this.#lastSent[row.slot] as number) < silentSince) this.#setActive(row, false);
+      if (this.#idle(row) >= this.#forgetAfterMs && row.name === "" && !this.#options.isRuled(row.mac))
+        this.remove(row, "idle");
+    }
+    for (const row of this.#untold) if (this.#tellIdentity(row)) this.#untold.delete(row);
   }
 
   /** Numbers below `last` are on disk as reserved. */
@@ -200,6 +271,10 @@ export class DeviceTable {
       interface: row.interface,
       firstSeen: row.firstSeen,
       lastSeen: row.lastSeen,
+      known: Math.round(this.#watched - (this.#bornAt[row.slot] as number)),
+      idle: Math.round(this.#idle(row)),
+      activeChanged: row.activeChanged,
+      identity: row.identity.save(),
     }));
   }
 
@@ -209,10 +284,15 @@ export class DeviceTable {
     if (slot < 0 || this.#byMac.has(mac) || this.#byNumber.has(saved.number)) return undefined;
     const row = this.#place(slot, saved.number, mac, saved.firstSeen);
     row.name = saved.name;
-    row.hostName = saved.hostName;
     row.interface = saved.interface;
+    row.activeChanged = saved.activeChanged;
+    row.identity.load(saved.identity);
+    // As it was kept before there were several sources.
+    if (saved.identity === undefined) row.identity.learn("dhcp", { hostName: saved.hostName });
+    Object.assign(row, row.identity.knownAs(row.vendor));
     this.#lastSeen[slot] = saved.lastSeen;
-    this.#lastShown[slot] = this.#options.monotonic();
+    this.#bornAt[slot] = this.#watched - saved.known;
+    this.#shownAt[slot] = this.#watched - saved.idle;
     this.#nextNumber = Math.max(this.#nextNumber, saved.number + 1);
     return row;
   }
@@ -230,13 +310,50 @@ export class DeviceTable {
   #place(slot: number, number: number, mac: number, firstSeen: number): DeviceRow {
     const row = new DeviceRow(this, this.#options, slot, number, mac, firstSeen);
     this.#slots[slot] = row;
+    this.#selfChanges[slot] = SELF_CHANGES;
+    this.#selfChangedAt[slot] = this.#options.monotonic();
     this.#byMac.set(mac, row);
     this.#byNumber.set(number, row);
     return row;
   }
 
+  #mergedInto(mac: number): number[] {
+    const { merges } = this.#options;
+    return merges.united(mac).filter((each) => merges.into(each) === mac);
+  }
+
+  #mergeChanged(macs: readonly number[]): void {
+    for (const mac of macs) {
+      const row = this.#byMac.get(mac);
+      if (row) this.changed(row, "MergedInto");
+    }
+  }
+
+  /** How long it has been silent while the home was watched: ms. */
+  #idle(row: DeviceRow): number {
+    return this.#watched - (this.#shownAt[row.slot] as number);
+  }
+
+  /** Makes public what is known now; `false`: not yet, it changed too often of late. */
+  #tellIdentity(row: DeviceRow): boolean {
+    const known: KnownAs = row.identity.knownAs(row.vendor);
+    const fields = PUBLIC.filter(([key]) => row[key] !== known[key]).map(([, field]) => field);
+    if (fields.length === 0) return true;
+    const now = this.#options.monotonic();
+    const { slot } = row;
+    const gained = (now - (this.#selfChangedAt[slot] as number)) / SELF_CHANGE_MS;
+    const left = Math.min(SELF_CHANGES, (this.#selfChanges[slot] as number) + gained);
+    this.#selfChangedAt[slot] = now;
+    this.#selfChanges[slot] = left < 1 ? left : left - 1;
+    if (left < 1) return false;
+    Object.assign(row, known);
+    for (const field of fields) this.changed(row, field);
+    return true;
+  }
+
   #setActive(row: DeviceRow, active: boolean): void {
     row.active = active;
+    row.activeChanged = this.#options.now();
     this.activeCount += active ? 1 : -1;
     this.changed(row, "Active");
   }
@@ -260,150 +377,33 @@ export class DeviceTable {
     return least.slot;
   }
 
-  /** How much a row is worth keeping; Infinity: it stays. Among equals, the longest silent is worth least. */
+  /**
+   * How much a row is worth keeping; Infinity: it stays. First go those that never got an answer, no lease and no line in a
+   * file (what a forged address lacks), then those that were not seen today, then those that are new and silent now. Among
+   * equals, the longest silent is worth least.
+   */
   #value(row: DeviceRow): number {
     const { counters, owners, monotonic, isRuled } = this.#options;
     if (isRuled(row.mac)) return Infinity;
-    const now = monotonic();
-    const idle = now - (this.#lastShown[row.slot] as number);
-    if (row.name !== "") return idle > NAMED_IDLE_MS ? 2e15 - idle : Infinity;
-    const lived =
-      row.hostName !== "" ||
+    const idle = this.#idle(row);
+    if (row.name !== "") return idle > NAMED_IDLE_MS ? 3e15 - idle : Infinity;
+    const lives =
+      row.identity.isOnFile ||
       counters.get(row.slot, Counter.BytesReceived) > 0 ||
       counters.get(row.slot, Counter.LocalBytesReceived) > 0 ||
-      owners.leased(row.slot, now);
-    if (!lived) return -idle;
-    return row.active ? Infinity : 1e15 - idle;
+      owners.leased(row.slot, monotonic());
+    if (!lives) return -idle;
+    if (row.active) return Infinity;
+    if (idle > TODAY_MS) return 1e15 - idle;
+    const known = this.#watched - (this.#bornAt[row.slot] as number);
+    return known > ESTABLISHED_MS ? Infinity : 2e15 - idle;
   }
 }
 
-/** The view of a row that others hold. Fields are written by DeviceTable alone. */
-export class DeviceRow implements HomeDevice {
-  readonly #table: DeviceTable;
-  readonly #options: DeviceTableOptions;
-  readonly slot: number;
-  readonly number: number;
-  readonly mac: number;
-  readonly physAddress: string;
-  readonly alias: string;
-  readonly randomized: boolean;
-  readonly vendor: string;
-  readonly firstSeen: number;
-  readonly stats: DeviceStats;
-  name = "";
-  hostName = "";
-  interface = "";
-  active = false;
-  blocked = false;
-  #ipv4: readonly string[] | undefined;
-  #ipv6: readonly string[] | undefined;
-  #frozenLastSeen: number | undefined;
-
-  constructor(
-    table: DeviceTable,
-    options: DeviceTableOptions,
-    slot: number,
-    number: number,
-    mac: number,
-    firstSeen: number,
-  ) {
-    this.#table = table;
-    this.#options = options;
-    this.slot = slot;
-    this.number = number;
-    this.mac = mac;
-    this.physAddress = printMac(mac);
-    this.alias = `cpe-${number}`;
-    this.randomized = isLocallyAdministered(mac);
-    this.vendor = this.randomized ? "" : options.vendorOf(mac);
-    this.firstSeen = firstSeen;
-    this.stats = new LiveStats(options.counters, slot, options.monotonic);
-  }
-
-  get ipv4Addresses(): readonly string[] {
-    return (this.#ipv4 ??= this.#options.owners.list(this.slot, 4));
-  }
-  get ipv6Addresses(): readonly string[] {
-    return (this.#ipv6 ??= this.#options.owners.list(this.slot, 6));
-  }
-  get lastSeen(): number {
-    return this.#frozenLastSeen ?? Math.floor(this.#table.lastSeen(this.slot));
-  }
-
-  get frozen(): boolean {
-    return this.#frozenLastSeen !== undefined;
-  }
-
-  forgetAddressLists(): void {
-    this.#ipv4 = this.#ipv6 = undefined;
-  }
-
-  /** The slot is about to be another's: keep what it said last. */
-  freeze(): void {
-    this.#frozenLastSeen = this.lastSeen;
-    this.#ipv4 = this.ipv4Addresses;
-    this.#ipv6 = this.ipv6Addresses;
-    (this.stats as LiveStats).freeze();
-  }
-}
-
-class LiveStats implements DeviceStats {
-  readonly #counters: Counters;
-  readonly #slot: number;
-  readonly #monotonic: () => number;
-  #frozen: number[] | undefined;
-
-  constructor(counters: Counters, slot: number, monotonic: () => number) {
-    this.#counters = counters;
-    this.#slot = slot;
-    this.#monotonic = monotonic;
-  }
-
-  get bytesSent(): number {
-    return this.#get(Counter.BytesSent);
-  }
-  get bytesReceived(): number {
-    return this.#get(Counter.BytesReceived);
-  }
-  get packetsSent(): number {
-    return this.#get(Counter.PacketsSent);
-  }
-  get packetsReceived(): number {
-    return this.#get(Counter.PacketsReceived);
-  }
-  get localBytesSent(): number {
-    return this.#get(Counter.LocalBytesSent);
-  }
-  get localBytesReceived(): number {
-    return this.#get(Counter.LocalBytesReceived);
-  }
-  get flowsOpened(): number {
-    return this.#get(Counter.FlowsOpened);
-  }
-  get dnsQueryCount(): number {
-    return this.#get(Counter.DnsQueries);
-  }
-  get blockedPackets(): number {
-    return this.#get(Counter.BlockedPackets);
-  }
-  get blockedBytes(): number {
-    return this.#get(Counter.BlockedBytes);
-  }
-  get activeFlowCount(): number {
-    return this.#frozen ? 0 : this.#counters.activeFlows(this.#slot);
-  }
-  get bytesSentRate(): number {
-    return this.#frozen ? 0 : this.#counters.rate(this.#slot, Counter.BytesSent, this.#monotonic());
-  }
-  get bytesReceivedRate(): number {
-    return this.#frozen ? 0 : this.#counters.rate(this.#slot, Counter.BytesReceived, this.#monotonic());
-  }
-
-  freeze(): void {
-    this.#frozen = this.#counters.save(this.#slot);
-  }
-
-  #get(counter: number): number {
-    return this.#frozen ? (this.#frozen[counter] as number) : this.#counters.get(this.#slot, counter as 0);
-  }
-}
+/** What is public of a device's identity, and how the change of it is told. */
+const PUBLIC = [
+  ["hostName", "HostName"],
+  ["type", "Type"],
+  ["typeReason", "TypeReason"],
+  ["mudUrl", "MUDURL"],
+] as const satisfies readonly (readonly [keyof KnownAs, DeviceField])[];

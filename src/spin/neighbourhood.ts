@@ -47,7 +47,7 @@ export class Neighbourhood {
     // What turned out to be the gateway is no device.
     for (const mac of this.#gatewayMacs) {
       const row = devices.byMac(mac);
-      if (row) devices.remove(row, "forgotten");
+      if (row) devices.remove(row, "gateway");
     }
     for (const address of network.gatewayAddresses) {
       const words = parseAddress(address);
@@ -101,8 +101,7 @@ export class Neighbourhood {
     }
     const row = devices.see(mac, time, "");
     if (!row) return;
-    if (observation.hostName !== undefined && observation.hostName !== "*" && observation.hostName !== "")
-      devices.setHostName(row, observation.hostName);
+    if (observation.hostName !== undefined) devices.identify(row, "dhcp", { hostName: observation.hostName });
     this.#claim(row, observation, address, Evidence.Lease, clock.monotonic() + left);
   }
 

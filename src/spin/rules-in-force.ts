@@ -2,7 +2,8 @@
 import { Counter } from "./counters.ts";
 import type { Counters } from "./counters.ts";
 import type { DeviceTable } from "./devices.ts";
-import type { RuleBook, RuleState } from "./rules.ts";
+import type { Merges } from "./merges.ts";
+import type { Rule, RuleBook, RuleState } from "./rules.ts";
 import type { ApplyReport, Hits, Policy } from "./ruleset.ts";
 import type { RuleField } from "./types.ts";
 import { Verdicts } from "./verdict.ts";
@@ -15,6 +16,7 @@ interface Total {
 export interface RulesInForceOptions {
   readonly rules: RuleBook;
   readonly devices: DeviceTable;
+  readonly merges: Merges;
   readonly counters: Counters;
   readonly changed: (rule: number, fields: readonly RuleField[]) => void;
 }
@@ -26,6 +28,7 @@ export class RulesInForce {
   #isCheckDue = false;
   #domainNote: string | undefined;
   #named: { version: number; macs: ReadonlySet<number> } = { version: -1, macs: new Set() };
+  #ignored: { version: number; macs: ReadonlySet<number> | "*" } = { version: -1, macs: new Set() };
   /** What the enforcer said last of each device. */
   readonly #seen = new Map<number, Total>();
 
@@ -45,16 +48,34 @@ export class RulesInForce {
     this.checkSoon();
   }
 
-  /** Whether somebody's rule names the device, in force or not; the agent's own come and go with the row. */
+  /**
+   * Whether somebody's rule names the device, or one that it is merged with, in force or not; the agent's own come and go
+   * with the row.
+   */
   names(mac: number): boolean {
-    const { rules } = this.#options;
+    const { rules, merges } = this.#options;
     if (this.#named.version !== rules.version) {
       const macs = new Set(
-        rules.list().flatMap(({ macs, origin }) => (macs === "*" || origin === "System" ? [] : macs)),
+        rules.list().flatMap(({ macs, origin }) => (macs === "*" || origin === "System" ? [] : merges.expand(macs))),
       );
       this.#named = { version: rules.version, macs };
     }
     return this.#named.macs.has(mac);
+  }
+
+  /** Whether an Ignore rule in force covers all that the device does. */
+  ignores(mac: number): boolean {
+    const { rules, merges } = this.#options;
+    if (this.#ignored.version !== rules.version) {
+      const covering = rules
+        .list()
+        .filter((rule) => rule.action === "Ignore" && isOfAll(rule) && rules.inForce(rule.id));
+      const macs = covering.some((rule) => rule.macs === "*")
+        ? "*"
+        : new Set(covering.flatMap((rule) => merges.expand(rule.macs as readonly number[])));
+      this.#ignored = { version: rules.version, macs };
+    }
+    return this.#ignored.macs === "*" || this.#ignored.macs.has(mac);
   }
 
   /** In the next turn of the event loop, tells which rules' states changed. */
@@ -95,7 +116,8 @@ export class RulesInForce {
   }
 
   #check(): void {
-    const { rules, changed } = this.#options;
+    const { rules, devices, changed } = this.#options;
+    for (const row of devices.values()) devices.setIgnored(row, this.ignores(row.mac));
     const present = rules.list();
     for (const { id } of present) {
       const state = rules.state(id);
@@ -109,4 +131,8 @@ export class RulesInForce {
     if (this.#states.size > present.length)
       for (const id of this.#states.keys()) if (!rules.get(id)) this.#states.delete(id);
   }
+}
+
+function isOfAll({ destinations, protocol, ports, initiator }: Rule): boolean {
+  return destinations === "*" && protocol === -1 && ports.length === 0 && initiator === "Any";
 }

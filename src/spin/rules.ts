@@ -51,6 +51,8 @@ export interface RuleBookOptions {
   /** What a reference to a `.List.{i}.` holds; `undefined` while there is no such list. */
   readonly lists?: ListResolver;
   readonly schedules?: ScheduleResolver;
+  /** The hardware addresses that a rule on these is on: what the resident merged stands for one device. */
+  readonly united?: (macs: readonly number[]) => readonly number[];
   /** Why no rule can come into force, in words; empty: nothing is known that hinders. */
   readonly heldBy?: () => string;
 }
@@ -144,7 +146,10 @@ export class RuleBook {
   /** All rules in force, resolved by tier. */
   policy(): Policy {
     const { authority, clock, lists, schedules } = this.#options;
-    return resolvePolicy(this.list(), authority, clock.now(), lists, schedules);
+    const { united } = this.#options;
+    const policy = resolvePolicy(this.list(), authority, clock.now(), lists, schedules);
+    if (!united) return policy;
+    return { rules: policy.rules.map((rule) => (rule.macs === "*" ? rule : { ...rule, macs: united(rule.macs) })) };
   }
 
   /** Tells the book what an enforcer made of the policy of `version`. */

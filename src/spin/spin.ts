@@ -22,7 +22,9 @@ import { HomeMap, peerOffset } from "./direction.ts";
 import { EndedFlows } from "./ended-flows.ts";
 import { FlowTable } from "./flows.ts";
 import { History } from "./history.ts";
+import { Identities } from "./identities.ts";
 import { Keeper } from "./keeper.ts";
+import { Merges } from "./merges.ts";
 import { Names } from "./names.ts";
 import { Neighbourhood } from "./neighbourhood.ts";
 import type { Health, Observation, Source } from "./observation.ts";
@@ -103,6 +105,8 @@ export class Spin implements Home {
   readonly #counters: Counters;
   readonly #owners: Owners;
   readonly #devices: DeviceTable;
+  readonly #identities = new Identities();
+  readonly #merges = new Merges(() => this.rules.referencesChanged());
   readonly #home: HomeMap;
   readonly #names: Names;
   readonly #destinations: Destinations;
@@ -142,6 +146,7 @@ export class Spin implements Home {
       clock,
       authority: options.authority ?? "Resident",
       ...(options.lists && { lists: options.lists }),
+      united: (macs) => this.#merges.expand(macs),
       schedules: (id) => this.schedules.state(id),
       // The home's cut comes from the sources: without it there is nothing to enforce on.
       heldBy: () => (this.#sources.enabled || this.#reconciler?.canSettle === true ? "" : CAPTURE_OFF),
@@ -156,10 +161,13 @@ export class Spin implements Home {
       limits,
       counters: this.#counters,
       owners: this.#owners,
+      merges: this.#merges,
+      now: () => clock.now(),
       monotonic: () => clock.monotonic(),
       vendorOf: options.vendorOf ?? (() => ""),
       isRuled: (mac) => this.#inForce.names(mac),
       notify: (notice) => this.#notify(notice),
+      recall: (row) => this.#identities.recall(row),
       releasing: (slot) => this.#releaseSlot(slot),
     });
     this.#home = new HomeMap((words, offset) => this.#owners.find(words, offset) >= 0);
@@ -211,6 +219,7 @@ export class Spin implements Home {
     this.#inForce = new RulesInForce({
       rules: this.rules,
       devices: this.#devices,
+      merges: this.#merges,
       counters: this.#counters,
       changed: (rule, fields) => this.#notify({ kind: "rule-changed", rule, fields }),
     });
@@ -341,6 +350,9 @@ export class Spin implements Home {
       case "lease":
         this.#neighbourhood.lease(observation);
         break;
+      case "identity":
+        this.#identities.heard(observation, this.#devices);
+        break;
       case "network":
         this.#networkSeen(observation);
         break;
@@ -377,7 +389,7 @@ export class Spin implements Home {
 
   tick(): void {
     const now = (this.#tickedAt = this.#clock.monotonic());
-    this.#devices.tick();
+    this.#devices.tick(this.#isWatched());
     this.#counters.sample(now);
     this.history.tick(this.#isWatched());
     this.#destinations.tick(now);
@@ -563,6 +575,15 @@ export class Spin implements Home {
     return this.save();
   }
 
+  merge(number: number, into: number | undefined): Promise<void> {
+    this.#devices.merge(this.#row(number), into === undefined ? undefined : this.#row(into));
+    return this.save();
+  }
+
+  setForgetAfter(ms: number): void {
+    this.#devices.setForgetAfter(ms);
+  }
+
   forget(number: number): Promise<void> {
     this.#devices.remove(this.#row(number), "forgotten");
     return this.save();
@@ -603,8 +624,10 @@ export class Spin implements Home {
   }
 
   #notify(notice: Notice): void {
-    if (notice.kind === "device-added")
+    if (notice.kind === "device-added") {
       this.#devices.setBlocked(notice.device as DeviceRow, this.#inForce.verdicts.blocksAllOf(notice.device.mac));
+      this.#devices.setIgnored(notice.device as DeviceRow, this.#inForce.ignores(notice.device.mac));
+    }
     for (const listener of this.#listeners) {
       try {
         listener(notice);
@@ -655,6 +678,7 @@ export class Spin implements Home {
     return {
       devices: this.#devices,
       owners: this.#owners,
+      merges: this.#merges,
       counters: this.#counters,
       rows: this.#flows.rows,
       baselines: this.#baselines,

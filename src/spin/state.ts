@@ -11,6 +11,7 @@ import type { DeviceTable, SavedDevice } from "./devices.ts";
 import type { FlowRows } from "./flow-rows.ts";
 import type { History } from "./history.ts";
 import type { Names } from "./names.ts";
+import type { Merges } from "./merges.ts";
 import { Evidence } from "./owners.ts";
 import type { Owners } from "./owners.ts";
 import type { RuleHits } from "./rules.ts";
@@ -20,6 +21,7 @@ export const STATE_DOCUMENT = "home";
 export interface StateParts {
   readonly devices: DeviceTable;
   readonly owners: Owners;
+  readonly merges: Merges;
   readonly counters: Counters;
   readonly rows: FlowRows;
   readonly baselines: Baselines;
@@ -72,6 +74,7 @@ export function saveState(
     version: 1,
     reservedNumbers,
     home: counters.save(counters.home),
+    merges: parts.merges.save(),
     devices: devices.save().map((saved) => {
       const { slot } = devices.byNumber(saved.number) as { slot: number };
       const addresses: SavedAddress[] = [];
@@ -105,6 +108,7 @@ export function loadState(document: unknown, parts: StateParts): LoadedState {
   if (!state) return { reservedNumbers: 1, hits, readings: undefined };
   const { devices, counters, baselines } = parts;
   counters.load(counters.home, state["home"]);
+  parts.merges.load(state["merges"]);
   for (const entry of asList(state["devices"])) loadDevice(entry, parts);
   for (const entry of asList(state["names"])) loadName(entry, parts);
   for (const entry of asList(state["hits"])) {
@@ -132,6 +136,10 @@ function loadDevice(entry: unknown, parts: StateParts): void {
     interface: text(saved["interface"]),
     firstSeen: count(saved["firstSeen"]),
     lastSeen: count(saved["lastSeen"]),
+    known: count(saved["known"]),
+    idle: count(saved["idle"]),
+    activeChanged: count(saved["activeChanged"]),
+    identity: saved["identity"],
   };
   const row = devices.load(device, mac);
   if (!row) return;

@@ -20,8 +20,13 @@ export interface HomeDevice {
   readonly alias: string;
   /** Given by the resident or the operator; empty if none. */
   readonly name: string;
-  /** From the DHCP lease; empty if none. */
+  /** As the best source has it (identity.ts); empty if none. */
   readonly hostName: string;
+  /** A guess, and why, in words; both empty where nothing speaks for any. */
+  readonly type: string;
+  readonly typeReason: string;
+  /** RFC 8520, as the device sent it; empty if it did not. */
+  readonly mudUrl: string;
   readonly vendor: string;
   /** Locally administered address, as privacy features choose them. */
   readonly randomized: boolean;
@@ -34,8 +39,16 @@ export interface HomeDevice {
   readonly lastSeen: number;
   /** Sent something by itself within `Limits.activeMs`; retries against a block do not count. */
   readonly active: boolean;
+  /** When `active` last changed; 0: not since it is known. */
+  readonly activeChanged: number;
   /** A rule in force blocks all of its traffic. */
   readonly blocked: boolean;
+  /** A rule in force hides all of its traffic from reports. */
+  readonly ignored: boolean;
+  /** Number of the row that the resident merged it into; 0: none. */
+  readonly mergedInto: number;
+  /** All hardware addresses that are the same physical device by the resident's word, its own among them. */
+  readonly unitedMacs: readonly number[];
   readonly stats: DeviceStats;
 }
 
@@ -158,14 +171,32 @@ export class QueryError extends Error {
   override readonly name = "QueryError";
 }
 
-export type DeviceField = "Name" | "HostName" | "Interface" | "IPv4Address" | "IPv6Address" | "Active" | "Blocked";
+export type DeviceField =
+  | "Name"
+  | "HostName"
+  | "Type"
+  | "TypeReason"
+  | "MUDURL"
+  | "Interface"
+  | "IPv4Address"
+  | "IPv6Address"
+  | "Active"
+  | "Blocked"
+  | "Ignored"
+  | "MergedInto";
+
+/**
+ * Why a row went: somebody forgot it, it gave way to newer ones, it was silent for too long, or it turned out to be the
+ * gateway's.
+ */
+export type DeviceRemoval = "forgotten" | "evicted" | "idle" | "gateway";
 
 export type RuleField = "Status" | "StatusReason";
 
 /** What changed. Sent synchronously, after the change: a listener reads the new value from the object itself. */
 export type Notice =
   | { readonly kind: "device-added"; readonly device: HomeDevice }
-  | { readonly kind: "device-removed"; readonly device: HomeDevice; readonly reason: "forgotten" | "evicted" }
+  | { readonly kind: "device-removed"; readonly device: HomeDevice; readonly reason: DeviceRemoval }
   | { readonly kind: "device-changed"; readonly device: HomeDevice; readonly field: DeviceField }
   /** Status or StatusReason of a rule, or both; its hits are counters and read on demand. */
   | { readonly kind: "rule-changed"; readonly rule: number; readonly fields: readonly RuleField[] }
@@ -198,6 +229,8 @@ export interface Limits {
   readonly addressesPerName: number;
   /** How long a device stays Active after it last sent. */
   readonly activeMs: number;
+  /** A device that is silent for so long while the home is watched is forgotten, unless it is named or under a rule. */
+  readonly forgetAfterMs: number;
   /** At most this often are counters written to flash. */
   readonly saveIntervalMs: number;
 }
@@ -211,6 +244,7 @@ export const defaultLimits: Limits = {
   namesPerDevice: 1024,
   addressesPerName: 64,
   activeMs: 5 * 60_000,
+  forgetAfterMs: 35 * 24 * 60 * 60_000,
   saveIntervalMs: 5 * 60_000,
 };
 
@@ -238,6 +272,13 @@ export interface Home {
   deviceByMac(mac: number): HomeDevice | undefined;
   /** Resolves when it is on disk; throws RangeError for an unknown row. */
   setName(number: number, name: string): Promise<void>;
+  /**
+   * The resident says that two rows are one physical device: rules that name either hold for both from now on. Without
+   * `into`, that `number` is one of its own. Resolves when it is on disk; throws MergeError, RangeError for an unknown row.
+   */
+  merge(number: number, into: number | undefined): Promise<void>;
+  /** Devices that are silent for so long are forgotten; Infinity: none is. */
+  setForgetAfter(ms: number): void;
   /** Forgets the row; if the device shows itself again it gets a new one. */
   forget(number: number): Promise<void>;
 

@@ -24,7 +24,14 @@ interface ParamFacts {
 const facts = JSON.parse(readFileSync(join(__dirname, "tr181-facts.json"), "utf8")) as Record<string, Facts>;
 const objects = model(standardObjects);
 const ALIAS = new Set(["Alias", "_AliasUSP"]);
-const BASES: Record<string, string> = { StatsCounter64: "unsignedLong", StatsCounter32: "unsignedInt", URL: "string" };
+const BASES: Record<string, string> = {
+  StatsCounter64: "unsignedLong",
+  StatsCounter32: "unsignedInt",
+  URL: "string",
+  IPAddress: "string",
+  IPv4Address: "string",
+  IPv6Address: "string",
+};
 
 /** Where we offer less than the standard allows, and why. */
 const NARROWER: Record<string, string> = {

@@ -113,6 +113,8 @@ describe("a device row", () => {
       "1 device-added",
       "1 IPv4Address",
       "1 HostName",
+      "1 Type",
+      "1 TypeReason",
       "1 IPv6Address",
       "1 Active",
       "1 Name",
