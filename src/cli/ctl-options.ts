@@ -69,6 +69,7 @@ export const WORD_OPTIONS = {
   json: { type: "boolean", help: "JSON instead of text" },
   help: { type: "boolean", help: "this text" },
   for: { type: "string", value: "TIME", help: "block: how long, as 30m, 1h, 7d" },
+  when: { type: "string", value: "SLOTS", help: 'block: only then, as "21:00-07:00" or "mon-fri 8:00-12:30"' },
   reason: { type: "string", value: "TEXT", help: "block: why" },
   device: {
     type: "string",

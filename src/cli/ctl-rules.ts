@@ -9,6 +9,7 @@ import { UsageError } from "./ctl-options.ts";
 import { noArguments } from "./ctl-traffic.ts";
 import { nameOfDevice, number, text } from "./device-table.ts";
 import type { JsonObject } from "./json.ts";
+import { parseSlots, schedulesFor } from "./ctl-when.ts";
 import { ago, amount, parseDuration, table } from "./text.ts";
 
 const RULES = `${ROOT}Rule.`;
@@ -58,8 +59,9 @@ export const block: Word = async (context) => {
   if (wanted === undefined || rest.length > 0)
     throw new UsageError("block DEVICE | block DESTINATION [--device DEVICE]");
   const duration = durationOf(context);
+  const slots = context.options.when === undefined ? [] : parseSlots(context.options.when);
   const { target, destination, macs } = await targetOf(context, wanted);
-  if (target !== undefined) {
+  if (target !== undefined && slots.length === 0) {
     const input = { Duration: String(duration), Reason: context.options.reason ?? "" };
     const output = await context.controller.run(`${pathOf(target)}Block()`, input);
     return report(
@@ -68,7 +70,13 @@ export const block: Word = async (context) => {
       withDot(output.get("Rule") ?? ""),
     );
   }
-  const path = await addOrRenew(context, destination, macs, duration);
+  const schedules = await schedulesFor(context, slots);
+  if (target !== undefined) {
+    const mac = text(target["PhysAddress"]);
+    const path = await addOrRenew(context, { destination: "*", macs: mac, schedules }, duration);
+    return report(context, `${nameOfDevice(target)} (${mac})`, path);
+  }
+  const path = await addOrRenew(context, { destination, macs, schedules }, duration);
   return report(context, macs === "*" ? destination : `${destination} for ${macs}`, path);
 };
 
@@ -121,7 +129,11 @@ function destinationOf(wanted: string): string | undefined {
   return domain?.includes(".") === true ? domain : undefined;
 }
 
-async function addOrRenew(context: WordContext, destination: string, macs: string, duration: number): Promise<string> {
+async function addOrRenew(
+  context: WordContext,
+  { destination, macs, schedules }: { readonly destination: string; macs: string; schedules: readonly string[] },
+  duration: number,
+): Promise<string> {
   const { controller, options } = context;
   const expiry = new Date((context.io.now?.() ?? Date.now()) + duration * 1000).toISOString().replace(/\.\d+Z$/, "Z");
   const changeable = {
@@ -134,6 +146,7 @@ async function addOrRenew(context: WordContext, destination: string, macs: strin
       Action: "Block",
       MACAddressList: macs,
       DestinationList: destination,
+      ...(schedules.length === 0 ? {} : { Schedule: schedules.join(",") }),
       ...changeable,
     });
   } catch (error) {
@@ -180,7 +193,9 @@ async function report(context: WordContext, what: string, path: string): Promise
   else {
     const state =
       status === "Enabled"
-        ? "blocked"
+        ? reason.startsWith("Not now")
+          ? "will be blocked"
+          : "blocked"
         : status === "Pending"
           ? "not in force yet, asked for"
           : `not blocked (${status})`;
@@ -237,7 +252,7 @@ async function ourName({ controller, controllerId }: WordContext, among: readonl
 }
 
 /** What makes two rules of a controller say the same. */
-const KEY = ["Action", "MACAddressList", "DestinationList", "Protocol", "PortList", "Initiator"];
+const KEY = ["Action", "MACAddressList", "DestinationList", "Protocol", "PortList", "Initiator", "Schedule"];
 
 /** The rule that says the same already, of which the agent tells. */
 function ruleIn({ message }: UspError): string | undefined {
