@@ -265,7 +265,7 @@ export const SpinDevice = object(`${ROOT}Device.{i}.`, {
     }),
     "Unblock()": command(
       "sync",
-      "Removes the caller's rules, and those of Origin System, that block all of this device's traffic.",
+      "Removes the caller's rules, and those of Origin System, that block all of this device's traffic; but not rules with a Schedule.",
       {
         output: {
           Blocked: argument(boolean, "Whether something still blocks it."),

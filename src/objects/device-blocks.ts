@@ -50,14 +50,14 @@ export function block(
 
 /**
  * Removes the rules that block all of the device's traffic and are the caller's to lift: its own, and the agent's where
- * its role allows that. From a rule for several devices it takes this one out.
+ * its role allows that. Rules with schedules are plans, and stay. From a rule for several devices it takes this one out.
  */
 export function unblock({ tree, caller }: Doing, device: HomeDevice, rules: readonly Rule[]): void {
   const transaction = new Transaction(tree, caller);
   try {
     for (const rule of rules) {
       const isOwn = rule.origin === "System" ? mayLiftSystem(caller) : rule.creator === caller.endpointId;
-      if (!isOwn || !blocksAllOf(rule, device)) continue;
+      if (!isOwn || !blocksAllOf(rule, device) || rule.schedules.length > 0) continue;
       const node = tree.at(`${RULE_TABLE}${rule.id}.`);
       if (node) takeOut(transaction, node, device);
     }
@@ -109,7 +109,8 @@ function ownBlock(tree: ModelTree, caller: Caller, device: HomeDevice): Instance
       text("DestinationList") === "*" &&
       text("Protocol") === "-1" &&
       text("PortList") === "" &&
-      text("Initiator") === "Any"
+      text("Initiator") === "Any" &&
+      text("Schedule") === ""
     )
       return node;
   }

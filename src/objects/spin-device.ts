@@ -79,7 +79,9 @@ export function spinDevice(parts: SpinParts, hasHosts: boolean): Implementation 
       "Unblock()": async (device, _args, call) => {
         unblock(call, device, home.rules.list());
         await inForce(parts);
-        const rest = home.rules.list().filter((rule) => blocksAllOf(rule, device) && isObeyed(parts, rule.id));
+        const rest = home.rules
+          .list()
+          .filter((rule) => blocksAllOf(rule, device) && isObeyed(parts, rule.id) && home.rules.isScheduled(rule.id));
         return {
           Blocked: device.blocked || rest.length > 0,
           Rules: rest.slice(0, MAX_NAMED).map(({ id }) => `${ROOT}Rule.${id}`),

@@ -211,6 +211,12 @@ export class RuleBook {
     return rule !== undefined && isInForce(rule, clock.now(), lists, schedules);
   }
 
+  /** Whether its schedules, if it has any, let a rule hold at this moment. */
+  isScheduled(id: number): boolean {
+    const rule = this.#rows.get(id)?.rule;
+    return rule !== undefined && isScheduled(rule, this.#options.schedules);
+  }
+
   hits(id: number): RuleHits {
     const row = this.#rows.get(id);
     if (!row) throw new RangeError(`no rule ${id}`);

@@ -1,5 +1,5 @@
 import { subscribe } from "../usp/support.ts";
-import { Gateway, PHONE, read, ROOT, rule, told, tryAdd, tryDelete, trySet, until, value } from "./support.ts";
+import { Gateway, PHONE, read, ROOT, rule, run, told, tryAdd, tryDelete, trySet, until, value } from "./support.ts";
 
 // The home's clock begins at 2026-01-01T00:00:00Z, a Thursday; the tests run in UTC.
 let gateway: Gateway;
@@ -126,6 +126,21 @@ test("is its creator's and the resident's to change", async () => {
   expect(await set(gateway.as("Operator"))).toBe(0);
   expect(await set(gateway.resident)).toBe(0);
   expect((await tryDelete(gateway.peer("self::operator2"), night)).code).toBe(7006);
+});
+
+test("Block() and Unblock() leave rules with a schedule as they are", async () => {
+  const night = await schedule();
+  const path = await rule(gateway.as("Operator"), { MACAddressList: PHONE, DestinationList: "*", Schedule: night });
+  const device = gateway.device(PHONE);
+  expect(await run(gateway.as("Operator"), `${device}Unblock()`)).toMatchObject({
+    Blocked: "true",
+    Rules: path.slice(0, -1),
+  });
+  await gateway.after(7 * HOUR_MS);
+  expect(await run(gateway.as("Operator"), `${device}Unblock()`)).toMatchObject({ Blocked: "false", Rules: "" });
+  expect(await run(gateway.as("Operator"), `${device}Block()`)).not.toMatchObject({ Rule: path.slice(0, -1) });
+  await gateway.settled();
+  expect(verdict()).toBe("Block");
 });
 
 test("outlives a restart with the rules that name it", async () => {
