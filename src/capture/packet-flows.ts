@@ -20,6 +20,7 @@ import { PacketNames } from "./packet-names.ts";
 import { FlowRows } from "./packet-rows.ts";
 import { DOUBLES, Double, PacketTable, State, TIMEOUT_MS, Timeout, WORDS, Word } from "./packet-table.ts";
 import type { HomeNetwork } from "./pcap-home.ts";
+import { FIRST_PACKETS } from "./server-names.ts";
 import { arpSender, arpTarget, isLinkLocal, isPlain, ndpClaim } from "./pcap-home.ts";
 
 export type { Judge, JudgedFlow } from "./packet-judge.ts";
@@ -321,11 +322,18 @@ export class PacketFlows {
     if (view.protocol === IpProtocol.Tcp) {
       if ((view.tcpFlags & (TcpFlag.Fin | TcpFlag.Rst)) !== 0) this.#closing(slot, reversed, view.tcpFlags);
       if (view.sourcePort === 53 || view.destinationPort === 53) this.#names.dnsTcp(view, slot, reversed, now);
+      else if (!reversed && this.#isFirst(slot)) this.#names.first(view, now);
     } else if (view.protocol === IpProtocol.Udp && view.fragment === Fragment.None) {
       if (view.sourcePort === 53 || view.destinationPort === 53) this.#names.dnsUdp(view, now);
       else if (view.sourcePort === 67 || view.destinationPort === 67) this.#names.dhcp(view, now);
+      else if (!reversed && this.#isFirst(slot)) this.#names.first(view, now);
     }
     return true;
+  }
+
+  /** The packet counted last is one of the first of who began the flow. */
+  #isFirst(slot: number): boolean {
+    return (this.#table.doubles[slot * DOUBLES + Double.Packets] as number) <= FIRST_PACKETS;
   }
 
   #add(slot: number, side: number, packets: number, bytes: number): void {

@@ -1,6 +1,6 @@
 /**
- * What packets say of names: DNS questions and answers of home devices, over UDP and TCP, and DHCPv4 leases with the
- * names that clients give themselves. Streams and names kept are bounded.
+ * What packets say of names: DNS questions and answers of home devices, over UDP and TCP, servers' names in TLS and QUIC,
+ * and DHCPv4 leases with the names that clients give themselves. Streams and names kept are bounded.
  */
 import { macFromBytes, printAddress } from "../lib/address.ts";
 import type { Observation } from "../spin/observation.ts";
@@ -10,6 +10,7 @@ import { decodeDns } from "./decode/dns.ts";
 import type { PacketView } from "./decode/packet.ts";
 import { TcpFlag, word } from "./decode/packet.ts";
 import type { HomeNetwork } from "./pcap-home.ts";
+import { mayName, ServerNames } from "./server-names.ts";
 
 const STREAM_LIMIT = 64;
 const HOST_NAME_LIMIT = 1024;
@@ -27,11 +28,18 @@ export class PacketNames {
   /** By slot of the flow and direction. */
   readonly #streams = new Map<number, Stream>();
   readonly #hostNames = new Map<number, string>();
-  decodeErrors = 0;
+  readonly #servers: ServerNames;
+  #now = 0;
+  #errors = 0;
 
   constructor(home: HomeNetwork, emit: (observation: Observation) => void) {
     this.#home = home;
     this.#emit = emit;
+    this.#servers = new ServerNames((name) => emit({ kind: "server-name", time: this.#now, ...name }));
+  }
+
+  get decodeErrors(): number {
+    return this.#errors + this.#servers.decodeErrors;
   }
 
   /** A UDP packet from or to port 53. */
@@ -61,6 +69,15 @@ export class PacketNames {
     if ((view.tcpFlags & (TcpFlag.Fin | TcpFlag.Rst)) !== 0) this.#streams.delete(key);
   }
 
+  /** One of the first packets that who began a flow sent: it may name the server. */
+  first(view: PacketView, time: number): void {
+    if (!mayName(view.protocol, view.destinationPort) || !this.#home.isLan(view.addresses, 0)) return;
+    const mac = view.sourceMac < 0 ? undefined : macFromBytes(view.bytes, view.sourceMac);
+    if (mac === undefined ? this.#home.isGatewayAddress(view.addresses, 0) : this.#home.isGateway(mac)) return;
+    this.#now = time;
+    this.#servers.packet(view, mac, time);
+  }
+
   /** The flow is gone, its slot may be another's. */
   forget(slot: number): void {
     if (this.#streams.size === 0) return;
@@ -73,7 +90,7 @@ export class PacketNames {
     const start = view.transport + 8;
     if (view.transport < 0 || start >= view.networkEnd) return;
     const message = decodeDhcp(view.bytes.subarray(start, view.networkEnd));
-    if (message === undefined) this.decodeErrors++;
+    if (message === undefined) this.#errors++;
     else this.#lease(message, time);
   }
 
@@ -108,7 +125,7 @@ export class PacketNames {
   #message(view: PacketView, bytes: Uint8Array, time: number): void {
     const message = decodeDns(bytes);
     if (message === undefined) {
-      this.decodeErrors++;
+      this.#errors++;
       return;
     }
     const at = message.response ? 4 : 0;

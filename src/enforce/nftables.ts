@@ -32,7 +32,7 @@ import { SavedElements } from "./saved-elements.ts";
 import type { FlowOfDevice, ForeignChange, Transport } from "./transport.ts";
 
 /** As spin.nft states it in its set `version`. */
-export const RULESET_VERSION = 2;
+export const RULESET_VERSION = 3;
 
 export interface NftablesOptions {
   readonly transport: Transport;

@@ -1,0 +1,83 @@
+/**
+ * Source of servers' names: the first packets with a payload of flows that devices open, as the ruleset logs them
+ * (src/enforce/spin.nft: NFLOG group 6, after our drops and before translation, so they carry the device's own address).
+ * The kernel lets no device have more than its share; what it leaves out can't be counted here.
+ */
+import type { Clock } from "../lib/clock.ts";
+import type { Log } from "../lib/log.ts";
+import type { NetfilterHelper } from "../netlink/helper.ts";
+import type { Observation, Source } from "../spin/observation.ts";
+import { Fragment, PacketView } from "./decode/packet.ts";
+import { eachPacket, readPacketLog } from "./packet-log.ts";
+import { LinkType } from "./pcap-format.ts";
+import { ServerNames } from "./server-names.ts";
+import { SourceHealth } from "./source-health.ts";
+
+/** The NFLOG group of src/enforce/spin.nft. */
+export const FIRST_PACKETS_GROUP = 6;
+
+export interface FirstPacketsOptions {
+  readonly helper?: NetfilterHelper | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Default FIRST_PACKETS_GROUP. */
+  readonly group?: number;
+}
+
+/** A page load opens dozens of connections at once. */
+const KERNEL_QUEUE = 16;
+const SWEEP_MS = 1000;
+
+export class FirstPacketsSource implements Source {
+  readonly name = "first-packets";
+  readonly health = new SourceHealth();
+  readonly #options: FirstPacketsOptions;
+  readonly #view = new PacketView();
+  #names: ServerNames | undefined;
+  #passedOver = 0;
+
+  constructor(options: FirstPacketsOptions) {
+    this.#options = options;
+  }
+
+  async run(signal: AbortSignal, emit: (observation: Observation) => void): Promise<void> {
+    const { helper, group = FIRST_PACKETS_GROUP, log, clock } = this.#options;
+    const { health } = this;
+    const names = (this.#names = new ServerNames((name) => {
+      health.observations++;
+      emit({ kind: "server-name", time: clock.now(), ...name });
+    }));
+    const timer = setInterval(() => {
+      names.sweep(clock.now());
+      this.#count(names);
+    }, SWEEP_MS);
+    const missing = "names of servers in TLS and QUIC go unseen";
+    try {
+      await readPacketLog(
+        { helper, log, health, group, kernelQueue: KERNEL_QUEUE, missing },
+        signal,
+        (bytes, start, end) => this.read(bytes, start, end),
+      );
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
+  /** Takes NFLOG's netlink messages in [start, end). */
+  read(bytes: Buffer, start: number, end: number): void {
+    const names = this.#names;
+    const time = this.#options.clock.now();
+    eachPacket(bytes, start, end, (_, payload, payloadEnd, mac) => {
+      const view = this.#view;
+      view.parse(bytes, payload, payloadEnd - payload, payloadEnd - payload, LinkType.Raw, 0);
+      if (view.fragment === Fragment.None) names?.packet(view, mac, time);
+    });
+    if (names) this.#count(names);
+  }
+
+  #count({ decodeErrors, passedOver }: ServerNames): void {
+    this.health.decodeErrors = decodeErrors;
+    this.health.lost += passedOver - this.#passedOver;
+    this.#passedOver = passedOver;
+  }
+}
