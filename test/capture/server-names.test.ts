@@ -26,7 +26,8 @@ class Bench {
     this.names.packet(this.#view, MAC, this.time);
     return this;
   }
-  segment(payload: Uint8Array, sequence: number, { flags = Flag.Ack, port = 443, from = 40_000 } = {}): this {
+  segment(payload: Uint8Array, sequence: number, options: { flags?: number; port?: number; from?: number } = {}): this {
+    const { flags = Flag.Ack, port = 443, from = 40_000 } = options;
     return this.packet(tcp(DEVICE, SERVER, { sourcePort: from, destinationPort: port, flags, sequence, payload }));
   }
   datagram(payload: Uint8Array, from = 50_000): this {
