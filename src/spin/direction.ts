@@ -28,6 +28,7 @@ export type DirectionCode = (typeof Direction)[keyof typeof Direction];
 export const ORIGINAL_SOURCE = 0;
 export const ORIGINAL_DESTINATION = 4;
 export const REPLY_SOURCE = 8;
+export const REPLY_DESTINATION = 12;
 
 export function isLocal(direction: number): boolean {
   return direction >= Direction.LocalOutbound;

@@ -1,0 +1,434 @@
+/**
+ * What has been: flows that ended, questions to DNS, and what rules stopped, for days, within a bound of bytes.
+ *
+ * What happens waits in memory for a minute, then goes to a journal of all devices. After an hour the journal is summed
+ * up, minute by minute, into a file of each device's own; where the log is full, the device with most in it loses its
+ * oldest, so that none can push out another's. The disk is never waited for by whoever tells us, and what it refuses is
+ * lost, counted and said.
+ */
+import type { Clock } from "../../lib/clock.ts";
+import { parseAddress } from "../../lib/address.ts";
+import { describe } from "../../lib/log.ts";
+import type { Log } from "../../lib/log.ts";
+import type { FlowRecorder, LogFound, LoggedRow, LogSearch, Traced, TraceSearch } from "../flow-recorder.ts";
+import type { FlowRows } from "../flow-rows.ts";
+import type { Observation } from "../observation.ts";
+import { Age } from "./age.ts";
+import { seal, type Block } from "./block.ts";
+import { macKey, mayHold } from "./bloom.ts";
+import { MAX_BLOCK_ROWS } from "./codec.ts";
+import { compacted } from "./compaction.ts";
+import type { LogFiles } from "./files.ts";
+import { FlowParts, readFlow } from "./flow-row.ts";
+import { Pending, POOL_ROWS, questionKey } from "./pending.ts";
+import { RollUp } from "./roll-up.ts";
+import { LogFlag, LogKind, LogRows } from "./rows.ts";
+import { loggedRow, mayAnswer, mayTrace, NewestRows, trace } from "./search.ts";
+import { Shelf, type LogFile } from "./shelf.ts";
+
+export interface FlowLogOptions {
+  readonly files: LogFiles;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Of all files together; what has just given way may lie beside it for ten minutes, a quarter as much at most. */
+  readonly bytes: number;
+  readonly days: number;
+}
+
+/** How long rows wait in memory: what a power cut costs. */
+const WRITE_MS = 60_000;
+/** Rows that are worth writing before that. */
+const WRITE_ROWS = POOL_ROWS / 2;
+/** Journals get this part of the bytes, and each an eighth of that. */
+const JOURNAL_PART = 1 / 4;
+const JOURNAL_FILES = 8;
+const JOURNAL_MS = 15 * 60_000;
+/** How long rows stay as they came. */
+const DETAIL_MS = 60 * 60_000;
+/** To the journals goes so many times the log's bytes a day before every device has to be brief. */
+const DAILY = 4;
+const DAY_MS = 86_400_000;
+/** A device's file with more small blocks than these is written anew, with few large ones. */
+const SMALL_BLOCKS = 24;
+/** Blocks that the index has room for: 300 bytes each, and their filters. */
+const MAX_BLOCKS = 6000;
+/** A search reads so many rows at once (30 ms on x86-64), and lets others work after so many blocks. */
+const MAX_ROWS_READ = 48 * MAX_BLOCK_ROWS;
+const BLOCKS_A_TURN = 4;
+/** Flows that live long are kept in parts, and looked for so often. */
+const PARTS_TICKS = 600;
+const UPKEEP_TICKS = 60;
+const MAX_FILE = 4;
+const MAX_ANSWERS_SHOWN = 4;
+
+export class FlowLog implements FlowRecorder {
+  refusal = "";
+  base = 0;
+  readonly ready: Promise<void>;
+  /** Rows that found no room, in memory or on disk. */
+  lost = 0;
+  readonly #options: FlowLogOptions;
+  readonly #shelf: Shelf;
+  readonly #age: Age;
+  readonly #pending = new Pending();
+  readonly #parts = new FlowParts();
+  /** On the way to the disk. */
+  #writing: LogRows[] = [];
+  #oldest = Infinity;
+  readonly #one = new LogRows(1);
+  #nextSerial = (): number => 0;
+  #work: Promise<void>;
+  #ticks = 0;
+  /** Bytes that may be written before devices have to be brief; grows with the time. */
+  #allowance: number;
+  #allowedAt: number;
+  #isClosed = false;
+
+  constructor(options: FlowLogOptions) {
+    this.#options = options;
+    const { files, clock, log, bytes } = options;
+    this.#shelf = new Shelf({ files, clock, log, maxFileBytes: bytes * MAX_FILE });
+    this.#age = new Age(clock, options.days * DAY_MS);
+    this.#allowance = bytes;
+    this.#allowedAt = clock.monotonic();
+    this.ready = this.#load();
+    this.#work = this.ready;
+  }
+
+  async #load(): Promise<void> {
+    try {
+      this.base = Math.ceil(await this.#shelf.load());
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  begin(nextSerial: () => number): void {
+    this.#nextSerial = nextSerial;
+  }
+
+  // ---- what happens ------------------------------------------------------------------------------------------------
+
+  flow(mac: number, rows: FlowRows, row: number, name: string): void {
+    this.#one.length = 0;
+    if (readFlow(this.#one, mac, rows, row, name, this.#parts, false, this.#nextSerial)) this.#put();
+  }
+
+  question(mac: number, { name, type, time }: Extract<Observation, { kind: "query" }>): void {
+    const row = this.#newRow(LogKind.Question, mac, time);
+    this.#one.name[row] = name;
+    this.#one.text[row] = type;
+    this.#one.count[row] = 1;
+    this.#put();
+  }
+
+  answer(mac: number, answer: Extract<Observation, { kind: "answer" }>): void {
+    const name = answer.names[0] ?? "";
+    const shown = answer.addresses.slice(0, MAX_ANSWERS_SHOWN).map(({ address }) => address);
+    const text = shown.length > 0 ? `${answer.type} ${shown.join(",")}` : answer.type;
+    const tell = (rows: LogRows, row: number) => {
+      rows.port[row] = answer.rcode + 1;
+      rows.text[row] = text;
+      rows.totals[row * 4] = answer.addresses.reduce((least, { ttl }) => Math.min(least, ttl), Infinity);
+      if (answer.addresses.length === 0) rows.totals[row * 4] = 0;
+      rows.totals[row * 4 + 1] = answer.addresses.length;
+    };
+    if (this.#pending.amend(questionKey(mac, name, answer.type), tell)) return;
+    const row = this.#newRow(LogKind.Question, mac, answer.time);
+    this.#one.name[row] = name;
+    this.#one.count[row] = 1;
+    tell(this.#one, row);
+    this.#put();
+  }
+
+  blocked(seen: Extract<Observation, { kind: "blocked" }>, name: string): void {
+    const words = parseAddress(seen.address);
+    if (!words) return;
+    const row = this.#newRow(LogKind.Blocked, seen.mac, seen.time);
+    const one = this.#one;
+    one.flags[row] = seen.outbound ? 0 : LogFlag.Peer;
+    one.address.set(words, row * 4);
+    one.name[row] = name;
+    one.protocol[row] = seen.protocol;
+    one.port[row] = seen.port;
+    one.totals[row * 4 + (seen.outbound ? 0 : 1)] = seen.bytes;
+    one.totals[row * 4 + (seen.outbound ? 2 : 3)] = seen.packets;
+    one.count[row] = 1;
+    one.extra[row] = seen.rule ?? 0;
+    this.#put();
+  }
+
+  #newRow(kind: 1 | 2, mac: number, time: number): number {
+    this.#one.length = 0;
+    return this.#one.add(kind, this.#nextSerial(), mac, time, time);
+  }
+
+  #put(): void {
+    const now = this.#options.clock.monotonic();
+    if (this.#pending.length === 0) this.#oldest = now;
+    this.#pending.put(this.#one, 0, now);
+  }
+
+  // ---- time --------------------------------------------------------------------------------------------------------
+
+  tick(rows: FlowRows, macOf: (slot: number) => number | undefined, nameOf: (row: number) => string): void {
+    if (this.#isClosed) return;
+    const { clock } = this.#options;
+    const now = clock.monotonic();
+    this.#age.tick();
+    this.#allow(now);
+    if (++this.#ticks % PARTS_TICKS === 0)
+      this.#parts.each(rows, clock.now(), (row) => {
+        const mac = macOf(rows.device[row] as number);
+        this.#one.length = 0;
+        if (mac !== undefined && readFlow(this.#one, mac, rows, row, nameOf(row), this.#parts, true, this.#nextSerial))
+          this.#put();
+      });
+    const isDue = now - this.#oldest >= WRITE_MS || (this.#pending.length >= WRITE_ROWS && !this.#pending.isBrief);
+    if (this.#pending.length > 0 && isDue && this.#writing.length === 0) this.#write();
+    if (this.#ticks % UPKEEP_TICKS === 0) void this.#do(() => this.#upkeep());
+  }
+
+  /** The day's share of the disk's life. */
+  #allow(now: number): void {
+    const { bytes } = this.#options;
+    this.#allowance = Math.min(bytes, this.#allowance + ((now - this.#allowedAt) / DAY_MS) * DAILY * bytes);
+    this.#allowedAt = now;
+    this.#pending.isBrief = this.#allowance <= 0;
+  }
+
+  /** One thing after the other; whatever fails is said, and the next goes on. */
+  #do(work: () => Promise<void>): Promise<void> {
+    this.#work = this.#work.then(work).catch((error: unknown) => this.#failed(error));
+    return this.#work;
+  }
+
+  #failed(error: unknown): void {
+    const why = describe(error);
+    if (this.refusal === "") this.#options.log.error(`the flow log can't be kept: ${why}`);
+    this.refusal = why;
+  }
+
+  #write(): void {
+    const rows = this.#pending.take();
+    this.lost += this.#pending.lost;
+    this.#pending.lost = 0;
+    this.#oldest = Infinity;
+    this.#writing.push(rows);
+    void this.#do(async () => {
+      let written = 0;
+      try {
+        for (; written < rows.length; written += MAX_BLOCK_ROWS) {
+          const to = Math.min(rows.length, written + MAX_BLOCK_ROWS);
+          const sealed = await seal(rows, written, to, this.base, 0);
+          // What is not derived from other rows was always there.
+          await this.#shelf.append(this.#journal(), sealed, 0);
+          this.#allowance -= sealed.length;
+        }
+        if (this.refusal !== "") this.#options.log.warn("the flow log can be kept again");
+        this.refusal = "";
+      } finally {
+        this.lost += Math.max(0, rows.length - written);
+        this.#writing = this.#writing.filter((one) => one !== rows);
+      }
+    });
+  }
+
+  /** The journal that is written to. */
+  #journal(): LogFile {
+    const { clock } = this.#options;
+    const last = this.#shelf.journals.at(-1);
+    const isFull = last !== undefined && last.bytes >= (this.#options.bytes * JOURNAL_PART) / JOURNAL_FILES;
+    if (last && !isFull && clock.monotonic() - last.begun < JOURNAL_MS) return last;
+    const next = this.#shelf.newFile();
+    this.#shelf.journals.push(next);
+    return next;
+  }
+
+  /** The minute's work: what is old is summed up, what is too old or too much goes. */
+  async #upkeep(): Promise<void> {
+    const { bytes } = this.#options;
+    const shelf = this.#shelf;
+    for (let first = shelf.journals[0]; first && this.#mustRollUp(first); first = shelf.journals[0])
+      if (!(await this.#rollUp(first))) break;
+    for (const file of [...shelf.devices.values()]) {
+      const gone = this.#age.expired(file.blocks);
+      if (gone > 0) this.#drop(file, gone);
+      if (file.blocks.length === 0) await shelf.retire(file);
+      else if (file.garbage > file.bytes / 4 || small(file.blocks) > SMALL_BLOCKS) await this.#compact(file);
+    }
+    const room = bytes * (1 - JOURNAL_PART);
+    for (;;) {
+      const [largest] = [...shelf.devices.values()].sort((a, b) => b.bytes - a.bytes);
+      const isTooMuch = shelf.bytes - shelf.journalBytes > room || shelf.blockCount > MAX_BLOCKS;
+      if (!largest || !isTooMuch) break;
+      await this.#shrink(largest);
+    }
+    await shelf.clean(shelf.retiredBytes > bytes / 4);
+  }
+
+  #mustRollUp(file: LogFile): boolean {
+    const { clock, bytes } = this.#options;
+    if (this.#shelf.journalBytes > bytes * JOURNAL_PART) return true;
+    return clock.monotonic() - file.begun >= DETAIL_MS + JOURNAL_MS || this.#age.isOlder(file.blocks, DETAIL_MS);
+  }
+
+  /** @returns whether it went; if not, all is as before */
+  async #rollUp(journal: LogFile): Promise<boolean> {
+    const shelf = this.#shelf;
+    const sums = new RollUp();
+    for (const block of journal.blocks) {
+      const rows = shelf.read(block);
+      if (rows) sums.add(rows);
+      await turn();
+    }
+    try {
+      for (const [mac, rows] of sums.devices())
+        for (let from = 0; from < rows.length; from += MAX_BLOCK_ROWS) {
+          const sealed = await seal(rows, from, Math.min(rows.length, from + MAX_BLOCK_ROWS), 0, journal.number);
+          await shelf.append(shelf.deviceFile(mac), sealed, shelf.generation + 1);
+        }
+    } catch (error) {
+      this.#failed(error);
+      await shelf.dropSums([journal.number]);
+      // Where even this can't be written, what is oldest gives way.
+      if (shelf.journalBytes > 2 * this.#options.bytes * JOURNAL_PART) await shelf.retire(journal);
+      return false;
+    }
+    // Whoever is turning pages goes on with the journal.
+    await shelf.retire(journal);
+    return true;
+  }
+
+  /** The oldest blocks no longer count. */
+  #drop(file: LogFile, count: number): void {
+    for (const { length } of file.blocks.slice(0, count)) file.garbage += length;
+    file.blocks = file.blocks.slice(count);
+    this.#shelf.oldestGeneration = ++this.#shelf.generation;
+  }
+
+  async #compact(file: LogFile): Promise<void> {
+    const shelf = this.#shelf;
+    const next = shelf.newFile(file.mac);
+    const sealed = await compacted(file.blocks, (block) => shelf.read(block), this.#options.files);
+    await this.#options.files.create(next.name, Buffer.concat(sealed));
+    // At once in memory, whatever the disk takes.
+    const retired = shelf.retire(file);
+    shelf.adopt(next, sealed);
+    await retired;
+  }
+
+  /** Of the device with most, the oldest fifth. */
+  async #shrink(file: LogFile): Promise<void> {
+    const goal = file.blocks.reduce((total, { length }) => total + length, 0) / 5;
+    let count = 0;
+    for (let bytes = 0; bytes < goal; count++) bytes += (file.blocks[count] as Block).length;
+    this.#drop(file, Math.max(1, count));
+    if (file.blocks.length === 0) await this.#shelf.retire(file);
+    else await this.#compact(file);
+  }
+
+  // ---- reading -----------------------------------------------------------------------------------------------------
+
+  async find(search: LogSearch): Promise<LogFound | "expired"> {
+    const shelf = this.#shelf;
+    const generation = search.generation ?? shelf.generation;
+    if (generation < shelf.oldestGeneration) return "expired";
+    const newest = new NewestRows(search.limit + 1);
+    for (const rows of [...this.#writing, this.#pending.rows]) newest.offer(rows, this.base, search);
+    const blocks = [...shelf.blocks(generation)]
+      .filter((block) => mayAnswer(block, search))
+      .sort((a, b) => b.maxSerial - a.maxSerial);
+    let read = 0;
+    let next = 0;
+    for (; next < blocks.length && read < MAX_ROWS_READ; next++) {
+      const block = blocks[next] as Block;
+      if (block.maxSerial <= newest.floor) break;
+      if (next % BLOCKS_A_TURN === BLOCKS_A_TURN - 1) await turn();
+      const rows = shelf.read(block, (damaged) => this.#damaged(damaged));
+      read += block.rows;
+      if (rows) newest.offer(rows, 0, search);
+    }
+    const rows = newest.sorted();
+    const left = blocks[next];
+    const isAll = !left || left.maxSerial <= newest.floor;
+    return { rows, complete: isAll ? -Infinity : left.maxSerial, generation };
+  }
+
+  async trace(search: TraceSearch): Promise<Map<number, Traced>> {
+    await this.ready;
+    const found = new Map<number, Traced>();
+    for (const rows of [...this.#writing, this.#pending.rows]) trace(rows, search, found);
+    const blocks = [...this.#shelf.blocks(this.#shelf.generation)].filter((block) => mayTrace(block, search));
+    for (const [index, block] of blocks.entries()) {
+      if (index % BLOCKS_A_TURN === BLOCKS_A_TURN - 1) await turn();
+      const rows = this.#shelf.read(block, (damaged) => this.#damaged(damaged));
+      if (rows) trace(rows, search, found);
+    }
+    return found;
+  }
+
+  #damaged({ file }: Block): void {
+    // In its turn: whatever is being written to the file stands then.
+    void this.#do(() => this.#shelf.repair(file));
+  }
+
+  async *export(mac: number): AsyncIterableIterator<LoggedRow> {
+    await this.ready;
+    const blocks = [...this.#shelf.blocks(this.#shelf.generation)]
+      .filter((block) => mayHold(block.filter, macKey(mac)))
+      .sort((a, b) => a.minSerial - b.minSerial);
+    const waiting = [...this.#writing, this.#pending.rows].map((rows) => rows.filter((row) => rows.mac[row] === mac));
+    for (const block of blocks) {
+      const rows = this.#shelf.read(block);
+      await turn();
+      for (let row = 0; rows && row < rows.length; row++)
+        if (rows.mac[row] === mac) yield loggedRow(rows, row, rows.serial[row] as number);
+    }
+    for (const rows of waiting)
+      for (let row = 0; row < rows.length; row++) yield loggedRow(rows, row, (rows.serial[row] as number) + this.base);
+  }
+
+  erase(mac: number): Promise<void> {
+    this.#pending.remove(mac);
+    return this.#do(async () => {
+      const shelf = this.#shelf;
+      const own = shelf.devices.get(mac);
+      if (own) await shelf.retire(own);
+      shelf.oldestGeneration = ++shelf.generation;
+      // Nothing that has given way may keep it either.
+      await shelf.clean(true);
+      for (const journal of [...shelf.journals]) {
+        if (!journal.blocks.some((block) => mayHold(block.filter, macKey(mac)))) continue;
+        const sealed: Buffer[] = [];
+        for (const block of journal.blocks) {
+          const rows = shelf.read(block)?.filter((row, all) => all.mac[row] !== mac);
+          if (rows && rows.length > 0) sealed.push(await seal(rows, 0, rows.length, 0, 0));
+        }
+        await shelf.rewrite(journal, sealed);
+      }
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    if (this.#pending.length > 0) this.#write();
+    await this.#do(() => this.#shelf.clean(true));
+  }
+
+  /** For the manual and the benchmark. */
+  get figures() {
+    const { bytes, journalBytes, blockCount, retiredBytes } = this.#shelf;
+    return { bytes, journalBytes, retiredBytes, blockCount, waiting: this.#pending.length, lost: this.lost };
+  }
+
+  /** Resolves when all that was begun is done: for tests. */
+  settled(): Promise<void> {
+    return this.#do(() => Promise.resolve());
+  }
+}
+
+const small = (blocks: readonly Block[]) => blocks.filter(({ rows }) => rows < MAX_BLOCK_ROWS / 2).length;
+
+/** Lets others work. */
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
