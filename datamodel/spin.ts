@@ -162,6 +162,10 @@ export const SpinSummary = object(`${ROOT}Summary.`, {
     DNSQueryCount: counter(statsCounter64, "DNS questions asked."),
     BlockedPackets: counter(statsCounter64, "Packets dropped or rejected by rules."),
     BlockedBytes: counter(statsCounter64, "Bytes of those packets."),
+    RulesRestored: counter(
+      statsCounter64,
+      "Times that somebody else removed or changed the rules in the kernel (a flush of the whole firewall) and they were put back, since the agent started.",
+    ),
     DevicesEvicted: counter(statsCounter64, "Rows of devices that gave way to newer ones, since the agent started."),
     DevicesRefused: counter(statsCounter64, "Times that a device was seen and found no room among the known ones."),
   },

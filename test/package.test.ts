@@ -31,6 +31,7 @@ describe("the package", () => {
           : []),
         ...helper,
         "src/enforce/spin.nft",
+        "src/enforce/spin-bridge.nft",
         "src/enforce/boot.sh",
         "scripts/helper.mjs",
         ...docs,

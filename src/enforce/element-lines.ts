@@ -1,14 +1,15 @@
 /** Elements of sets and maps as lines for `nft -f`. */
+import type { TableFamily } from "../netlink/nftables-messages.ts";
 import { addText, keyOnlyText, TABLE, type Element } from "./elements.ts";
 
 /** Lines for `nft -f` that add elements, one a map. */
-export function addLines(elements: readonly Element[], now: number): string {
-  return lines("add", elements, (element) => addText(element, now));
+export function addLines(family: TableFamily, elements: readonly Element[], now: number): string {
+  return lines(`add element ${family}`, elements, (element) => addText(element, now));
 }
 
 /** The same that delete them. */
-export function deleteLines(elements: readonly Element[]): string {
-  return lines("delete", elements, keyOnlyText);
+export function deleteLines(family: TableFamily, elements: readonly Element[]): string {
+  return lines(`delete element ${family}`, elements, keyOnlyText);
 }
 
 function lines(verb: string, elements: readonly Element[], text: (element: Element) => string): string {
@@ -18,5 +19,5 @@ function lines(verb: string, elements: readonly Element[], text: (element: Eleme
     if (texts) texts.push(text(element));
     else byMap.set(element.map, [text(element)]);
   }
-  return [...byMap].map(([map, texts]) => `${verb} element inet ${TABLE} ${map} { ${texts.join(", ")} }\n`).join("");
+  return [...byMap].map(([map, texts]) => `${verb} ${TABLE} ${map} { ${texts.join(", ")} }\n`).join("");
 }

@@ -1,5 +1,5 @@
 /**
- * Elements of the ruleset's sets and maps (spin.nft), between the three forms that they have: typed here, text for `nft`
+ * Elements of the rulesets' sets and maps (spin.nft, spin-bridge.nft), between the three forms that they have: typed here, text for `nft`
  * and its JSON, bytes for netlink. An element's id is its map and its fields, the level first:
  * `pair_up4 3 . 02:00:00:00:00:01 . 192.0.2.7`.
  */
@@ -14,7 +14,7 @@ import {
   portField,
   protocolField,
 } from "../netlink/nftables-messages.ts";
-import type { SetElement } from "../netlink/nftables-messages.ts";
+import type { SetElement, TableFamily } from "../netlink/nftables-messages.ts";
 import { COUNT_LEVEL } from "../spin/policy-cells.ts";
 import { addressNumber } from "../spin/prefix-table.ts";
 
@@ -54,6 +54,15 @@ export interface Count {
 export interface CountedElement extends Element, Count {}
 
 export const MAPS: ReadonlyMap<string, MapSchema> = schemas();
+
+/** What the bridge's table has of them: there the sets of the way up serve both ways. */
+const BRIDGE_MAPS = /^(version|dropped_up|device_up|(pair|network|box|used)_up[46]|service[46]|destination[46]_\d)$/;
+
+/** The sets and maps of our table of the family. */
+export function mapsOf(family: TableFamily): readonly string[] {
+  const names = [...MAPS.keys()];
+  return family === "inet" ? names : names.filter((name) => BRIDGE_MAPS.test(name));
+}
 
 /** Sets whose elements are rules' and count their hits. */
 export const COUNTED_MAPS: readonly string[] = [...MAPS.keys()].filter((name) =>

@@ -2,10 +2,10 @@
 import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
 import { FRAME_LIMIT, RequestKind, words } from "../netlink/frames.ts";
 import type { MessagesHandler, NetfilterHelper } from "../netlink/helper.ts";
-import { Subsystem, eachMessage, u32le } from "../netlink/messages.ts";
+import { Family, Subsystem, eachMessage, u32le } from "../netlink/messages.ts";
 import { NetlinkError } from "../netlink/netlink-error.ts";
 import { addElements, deleteElements, eachDeleted } from "../netlink/nftables-messages.ts";
-import type { SetElement, SetReference } from "../netlink/nftables-messages.ts";
+import type { SetElement, SetReference, TableFamily } from "../netlink/nftables-messages.ts";
 import { COUNTED_MAPS, TABLE, deletedKey, elementKey, fromSetElements, setElements } from "./elements.ts";
 import type { Count, CountedElement, Element, LastRead } from "./elements.ts";
 import { anyFlowTest } from "./flow-filter.ts";
@@ -29,12 +29,14 @@ export class HelperTransport implements Transport {
   readonly backend = "helper";
   readonly deletionLimit = Infinity;
   readonly mapsPerRead = 1;
+  readonly family: TableFamily;
   readonly #helper: NetfilterHelper;
   readonly #lastReads = new Map<string, LastRead>();
   #tells = true;
 
-  constructor(helper: NetfilterHelper) {
+  constructor(helper: NetfilterHelper, family: TableFamily = "inet") {
     this.#helper = helper;
+    this.family = family;
   }
 
   get toldRemovals(): number {
@@ -42,7 +44,7 @@ export class HelperTransport implements Transport {
   }
 
   async load(elements: readonly Element[], now: number): Promise<void> {
-    await this.#helper.loadRuleset();
+    await this.#helper.loadRuleset(this.family);
     await this.change([], elements, now);
   }
 
@@ -64,9 +66,9 @@ export class HelperTransport implements Transport {
     const timed = removed.filter((element) => element.expires !== Infinity);
     // What frees, then what blocks: an interval may take the place of others.
     const all = [
-      ...messages(timed, addElements, now),
-      ...messages(removed, remove, now),
-      ...messages(added, addElements, now),
+      ...messages(this.family, timed, addElements, now),
+      ...messages(this.family, removed, remove, now),
+      ...messages(this.family, added, addElements, now),
     ];
     // One transaction is one frame. Only tens of thousands of elements at once are more than that.
     let part: Uint8Array[] = [];
@@ -90,7 +92,7 @@ export class HelperTransport implements Transport {
     const found = new Map<string, CountedElement[]>();
     for (const map of maps) {
       try {
-        const dumped = await this.#helper.dumpSet({ family: "inet", table: TABLE, set: map });
+        const dumped = await this.#helper.dumpSet({ family: this.family, table: TABLE, set: map });
         // Ten thousand elements take a while: what came meanwhile goes first.
         if (dumped.length > LONG_DUMP) await immediate();
         found.set(map, fromSetElements(map, dumped, now, this.#lastRead(map)));
@@ -141,13 +143,14 @@ export class HelperTransport implements Transport {
   }
 
   async watch(signal: AbortSignal, onChange: (change: ForeignChange) => void): Promise<void> {
+    const number = this.family === "bridge" ? Family.Bridge : Family.Inet;
     const stop = this.#helper.subscribe({
       kind: RequestKind.Ruleset,
       payload: words(),
       onMessages: (bytes, start, end) => {
         let seen: ForeignChange | undefined;
-        eachMessage(bytes, start, end, (type) => {
-          if (type >> 8 !== Subsystem.Nftables) return;
+        eachMessage(bytes, start, end, (type, _flags, body) => {
+          if (type >> 8 !== Subsystem.Nftables || bytes[body] !== number) return;
           seen = NFT_MSG_ELEMENTS.includes(type & 255) && seen !== "structure" ? "elements" : "structure";
         });
         if (seen) onChange(seen);
@@ -169,6 +172,7 @@ function isCounted({ map }: Element): boolean {
 }
 
 function messages(
+  family: TableFamily,
   elements: readonly Element[],
   make: (set: SetReference, elements: readonly SetElement[]) => Uint8Array[],
   now: number,
@@ -180,5 +184,5 @@ function messages(
     if (list) list.push(...own);
     else byMap.set(element.map, own);
   }
-  return [...byMap].flatMap(([set, list]) => make({ family: "inet", table: TABLE, set }, list));
+  return [...byMap].flatMap(([set, list]) => make({ family, table: TABLE, set }, list));
 }

@@ -7,6 +7,7 @@ import { readFile } from "node:fs/promises";
 import { parseAddress } from "../lib/address.ts";
 import { runLines } from "../lib/lines.ts";
 import { Wakeup } from "../lib/wakeup.ts";
+import type { TableFamily } from "../netlink/nftables-messages.ts";
 import { TABLE, MAPS, fromJson } from "./elements.ts";
 import type { Count, CountedElement, Element } from "./elements.ts";
 import { addLines, deleteLines } from "./element-lines.ts";
@@ -14,8 +15,10 @@ import { anyFlowTest } from "./flow-filter.ts";
 import type { FlowFilter, ForeignChange, Transport } from "./transport.ts";
 
 export interface NftTransportOptions {
-  /** spin.nft */
+  /** spin.nft, or spin-bridge.nft for the family bridge. */
   readonly rulesetFile: string;
+  /** Default inet. */
+  readonly family?: TableFamily;
   /** What stands before the programs: `["ip", "netns", "exec", "home"]`; default nothing. */
   readonly prefix?: readonly string[];
 }
@@ -34,17 +37,19 @@ export class NftTransport implements Transport {
   readonly deletionLimit = 100;
   readonly mapsPerRead = Infinity;
   readonly toldRemovals = 0;
+  readonly family: TableFamily;
   readonly #options: NftTransportOptions;
   /** Processes of ours, so that `nft monitor` can tell our changes from others'. */
   readonly #ownPids: (number | undefined)[] = [];
 
   constructor(options: NftTransportOptions) {
     this.#options = options;
+    this.family = options.family ?? "inet";
   }
 
   async load(elements: readonly Element[], now: number): Promise<void> {
     const ruleset = await readFile(this.#options.rulesetFile, "utf8");
-    await this.#nft(["-f", "-"], ruleset + addLines(elements, now));
+    await this.#nft(["-f", "-"], ruleset + this.#add(elements, now));
   }
 
   async change(
@@ -54,10 +59,10 @@ export class NftTransport implements Transport {
     emptied: ReadonlySet<string> = new Set(),
   ): Promise<ReadonlyMap<string, Count>> {
     const single = emptied.size === 0 ? removed : removed.filter(({ map }) => !emptied.has(map));
-    const flushes = [...emptied].map((map) => `flush set inet ${TABLE} ${map}\n`).join("");
+    const flushes = [...emptied].map((map) => `flush set ${this.family} ${TABLE} ${map}\n`).join("");
     // An element with a timeout may be gone before we delete it: added first, it is there.
     const timed = single.filter((element) => element.expires !== Infinity);
-    const text = flushes + addLines(timed, now) + deleteLines(single) + addLines(added, now);
+    const text = flushes + this.#add(timed, now) + deleteLines(this.family, single) + this.#add(added, now);
     if (text !== "") await this.#nft(["-f", "-"], text);
     return NOTHING_TOLD;
   }
@@ -65,7 +70,8 @@ export class NftTransport implements Transport {
   async read(maps: readonly string[], now: number): Promise<Map<string, CountedElement[]> | undefined> {
     const [only] = maps;
     const isMap = only !== undefined && MAPS.get(only)?.value !== "none";
-    const what = maps.length === 1 ? [isMap ? "map" : "set", "inet", TABLE, only as string] : ["table", "inet", TABLE];
+    const what =
+      maps.length === 1 ? [isMap ? "map" : "set", this.family, TABLE, only as string] : ["table", this.family, TABLE];
     let text: string;
     try {
       text = await this.#nft(["-jn", "list", ...what], "");
@@ -117,7 +123,7 @@ export class NftTransport implements Transport {
     while (!signal.aborted) {
       let seen: ForeignChange | undefined;
       await runLines([...this.#prefix, "nft", "monitor"], signal, (line) => {
-        const change = changeOf(line);
+        const change = changeOf(line, this.family);
         if (change && seen !== "structure") seen = change;
         const by = /^# new generation \d+ by process (\d+)/.exec(line);
         if (!by) return;
@@ -155,6 +161,10 @@ export class NftTransport implements Transport {
 
   get #prefix(): readonly string[] {
     return this.#options.prefix ?? [];
+  }
+
+  #add(elements: readonly Element[], now: number): string {
+    return addLines(this.family, elements, now);
   }
 
   #nft(args: readonly string[], input: string): Promise<string> {
@@ -205,8 +215,8 @@ function wordsOf(texts: readonly string[]): Uint32Array | undefined {
 }
 
 /** What a line of `nft monitor` says of our table. */
-function changeOf(line: string): ForeignChange | undefined {
-  const match = /^(?:add|delete|insert|replace|destroy) (\w+) inet (\S+)/.exec(line);
-  if (match?.[2] !== TABLE) return undefined;
+function changeOf(line: string, family: TableFamily): ForeignChange | undefined {
+  const match = /^(?:add|delete|insert|replace|destroy) (\w+) (\w+) (\S+)/.exec(line);
+  if (match?.[2] !== family || match[3] !== TABLE) return undefined;
   return match[1] === "element" ? "elements" : "structure";
 }

@@ -19,7 +19,7 @@ import { isNameAddress } from "../spin/policy.ts";
 import { AnswerHold } from "./answer-hold.ts";
 import { DroppedSources, SOURCE_SETS } from "./dropped-sources.ts";
 import { Cuts } from "./cuts.ts";
-import { COUNTED_MAPS, DROPPED_SETS, MAPS, element } from "./elements.ts";
+import { COUNTED_MAPS, DROPPED_SETS, element, mapsOf } from "./elements.ts";
 import type { CountedElement, Element } from "./elements.ts";
 import { domainUses, elementsOf, usesOf } from "./expand.ts";
 import { Ledger } from "./ledger.ts";
@@ -31,8 +31,9 @@ import type { Readings } from "./readings.ts";
 import { SavedElements } from "./saved-elements.ts";
 import type { FlowOfDevice, ForeignChange, Transport } from "./transport.ts";
 
-/** As spin.nft states it in its set `version`. */
+/** As spin.nft states it in its set `version`, and spin-bridge.nft. */
 export const RULESET_VERSION = 3;
+export const BRIDGE_VERSION = 1;
 
 export interface NftablesOptions {
   readonly transport: Transport;
@@ -53,11 +54,14 @@ const SMALL_MAP = 500;
 const STATIC_MAPS = /^(lan|management[46]|resident|owner[46]|version) /;
 /** Sets that the packet path fills. */
 const FILLED_SETS: readonly string[] = [...DROPPED_SETS, ...SOURCE_SETS];
-const ALL_MAPS = [...MAPS.keys()].filter((map) => !FILLED_SETS.includes(map));
 
 export class NftablesEnforcer implements Enforcer {
   readonly #options: NftablesOptions;
   readonly #transport: Transport;
+  /** Of the transport's table: what it lacks is never put there. */
+  readonly #maps: ReadonlySet<string>;
+  readonly #filledSets: readonly string[];
+  readonly #version: number;
   readonly #log: Log;
   readonly #tables = new PolicyTables();
   readonly #owners = new Owners();
@@ -92,12 +96,17 @@ export class NftablesEnforcer implements Enforcer {
   constructor(options: NftablesOptions) {
     this.#options = options;
     this.#transport = options.transport;
+    const { family } = options.transport;
+    this.#maps = new Set(mapsOf(family));
+    this.#filledSets = FILLED_SETS.filter((set) => this.#maps.has(set));
+    this.#version = family === "inet" ? RULESET_VERSION : BRIDGE_VERSION;
     this.#log = options.log;
     this.#cuts = new Cuts((filters) => this.#transport.cut(filters));
     this.#hold = new AnswerHold({ ...options, arriving: () => this.#arriving });
     if (options.savedFile !== undefined) {
       this.#saved = new SavedElements({
         path: options.savedFile,
+        family,
         elements: () => this.#ledger.everything(this.#planOptions()),
         now: () => options.clock.now(),
         log: options.log,
@@ -140,8 +149,8 @@ export class NftablesEnforcer implements Enforcer {
     await this.#exclusive(async () => {
       const before = this.#network;
       this.#network = network;
-      for (const old of before ? staticElements(before, this.#residentPorts) : []) this.#ledger.unwant(old.id);
-      for (const fixed of staticElements(network, this.#residentPorts)) this.#ledger.want(fixed, []);
+      for (const old of before ? this.#staticElements(before) : []) this.#ledger.unwant(old.id);
+      for (const fixed of this.#staticElements(network)) this.#ledger.want(fixed, []);
       await this.#resync(before === undefined);
       await this.#flush();
       this.#status = "Running";
@@ -191,7 +200,7 @@ export class NftablesEnforcer implements Enforcer {
   }
 
   async hits(all = false): Promise<Hits> {
-    const maps = [...this.#countedNow(all), ...FILLED_SETS];
+    const maps = [...this.#countedNow(all), ...this.#filledSets];
     // What DNS tells goes in between: a device waits for it.
     const { mapsPerRead } = this.#transport;
     for (let next = 0; next < maps.length; next += mapsPerRead)
@@ -259,9 +268,12 @@ export class NftablesEnforcer implements Enforcer {
     this.#status = "Disabled";
   }
 
-  get #residentPorts(): readonly number[] {
-    return this.#options.residentPorts ?? RESIDENT_PORTS;
+  #staticElements(network: HomeNetwork): Element[] {
+    const { residentPorts = RESIDENT_PORTS } = this.#options;
+    return [element("version", [this.#version]), ...staticElements(network, residentPorts)].filter(this.#isOurs);
   }
+
+  readonly #isOurs = ({ map }: Element): boolean => this.#maps.has(map);
 
   #now(): number {
     return this.#options.clock.now();
@@ -323,7 +335,9 @@ export class NftablesEnforcer implements Enforcer {
   #expandCell(key: string): void {
     const cell = this.#tables.cells.get(key);
     const before = this.#idsOfCell.get(key) ?? [];
-    const elements = cell ? elementsOf(cell, cell.mac === undefined ? [] : this.#owners.of(cell.mac)) : [];
+    const elements = (cell ? elementsOf(cell, cell.mac === undefined ? [] : this.#owners.of(cell.mac)) : []).filter(
+      this.#isOurs,
+    );
     const ids = new Set(elements.map(({ id }) => id));
     for (const id of before) {
       if (ids.has(id)) continue;
@@ -354,7 +368,7 @@ export class NftablesEnforcer implements Enforcer {
 
   /** Packets ask only levels and layers that hold something. */
   #use(switches: readonly Element[], by: 1 | -1): void {
-    for (const one of switches) {
+    for (const one of switches.filter(this.#isOurs)) {
       const count = (this.#useCounts.get(one.id) ?? 0) + by;
       if (count > 0) this.#useCounts.set(one.id, count);
       else this.#useCounts.delete(one.id);
@@ -426,7 +440,8 @@ export class NftablesEnforcer implements Enforcer {
   async #resync(isFirst: boolean): Promise<void> {
     this.#resyncs++;
     const now = this.#now();
-    const read = await this.#transport.read(ALL_MAPS, now);
+    const maps = [...this.#maps].filter((map) => !FILLED_SETS.includes(map));
+    const read = await this.#transport.read(maps, now);
     if (!read) {
       if (!isFirst) this.#noteLoss("our table was gone");
       return await this.#reload();
@@ -435,9 +450,9 @@ export class NftablesEnforcer implements Enforcer {
     this.#ledger.observe(read, now);
     this.#ledger.resumed();
     const [version] = read.get("version") ?? [];
-    if (version?.from[0] !== RULESET_VERSION) {
+    if (version?.from[0] !== this.#version) {
       this.#log.info(
-        `the table in the kernel is of version ${version?.from[0] ?? "unknown"}; loading ${RULESET_VERSION}`,
+        `the table in the kernel is of version ${version?.from[0] ?? "unknown"}; loading ${this.#version}`,
       );
       await this.#reload();
     }
@@ -506,7 +521,7 @@ export class NftablesEnforcer implements Enforcer {
 
 /** What of the ruleset depends on the home alone. */
 function staticElements(network: HomeNetwork, residentPorts: readonly number[]): Element[] {
-  const elements = [element("version", [RULESET_VERSION])];
+  const elements: Element[] = [];
   for (const name of network.lanInterfaces) elements.push(element("lan", [name.slice(0, 15)]));
   for (const port of residentPorts) elements.push(element("resident", [port]));
   for (const { address, port } of [...network.management, ...(network.connections ?? [])]) {

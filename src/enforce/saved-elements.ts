@@ -6,6 +6,7 @@ import { open, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 import { describe } from "../lib/log.ts";
 import type { Log } from "../lib/log.ts";
+import type { TableFamily } from "../netlink/nftables-messages.ts";
 import type { Element } from "./elements.ts";
 import { addLines } from "./element-lines.ts";
 
@@ -17,6 +18,7 @@ const ADDRESSES_MS = 60_000;
 
 export class SavedElements {
   readonly #path: string;
+  readonly #family: TableFamily;
   readonly #elements: () => readonly Element[];
   readonly #now: () => number;
   readonly #log: Log;
@@ -25,8 +27,15 @@ export class SavedElements {
   #writing: Promise<void> = Promise.resolve();
   #last = "";
 
-  constructor(options: { path: string; elements: () => readonly Element[]; now: () => number; log: Log }) {
+  constructor(options: {
+    path: string;
+    family: TableFamily;
+    elements: () => readonly Element[];
+    now: () => number;
+    log: Log;
+  }) {
     this.#path = options.path;
+    this.#family = options.family;
     this.#elements = options.elements;
     this.#now = options.now;
     this.#log = options.log;
@@ -54,7 +63,7 @@ export class SavedElements {
   async #write(): Promise<void> {
     // The version is the ruleset's own.
     const elements = this.#elements().filter(({ map }) => map !== "version");
-    const text = HEADER + addLines(elements, this.#now());
+    const text = HEADER + addLines(this.#family, elements, this.#now());
     if (text === this.#last) return;
     try {
       await replaceFile(this.#path, text);

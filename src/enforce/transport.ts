@@ -1,4 +1,5 @@
 /** PORT of the kernel backend: how elements reach our table, and how they are read back. */
+import type { TableFamily } from "../netlink/nftables-messages.ts";
 import type { Count, CountedElement, Element } from "./elements.ts";
 
 /**
@@ -43,6 +44,8 @@ export interface HoldHandlers {
 }
 
 export interface Transport {
+  /** Which of our two tables it leads to. */
+  readonly family: TableFamily;
   /** `helper` or `nft`. */
   readonly backend: string;
   /** Loads the static ruleset with these elements, in the place of a table that stands; with `nft` at one stroke. */

@@ -3,7 +3,9 @@ import { existsSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 /** The first of the usual places that holds the file; `undefined` if none does. */
-export function findPart(name: "spin-usp-helper" | "spin.nft" | "boot.sh" | "vendors.bin"): string | undefined {
+export function findPart(
+  name: "spin-usp-helper" | "spin.nft" | "spin-bridge.nft" | "boot.sh" | "vendors.bin",
+): string | undefined {
   const program = programFolder();
   const places = [
     program,

@@ -197,10 +197,12 @@ function helperOf({ capture }: Config, log: Log): NetfilterHelper | undefined {
     return undefined;
   }
   const rulesetFile = findPart("spin.nft");
+  const bridgeRulesetFile = findPart("spin-bridge.nft");
   return new NetfilterHelper({
     command: [program],
     log: log.child("helper"),
     ...(rulesetFile === undefined ? {} : { rulesetFile }),
+    ...(bridgeRulesetFile === undefined ? {} : { bridgeRulesetFile }),
   });
 }
 

@@ -24,6 +24,7 @@ export function spinSummary({ home }: SpinParts): Implementation {
       DNSQueryCount: (summary) => summary.dnsQueryCount,
       BlockedPackets: (summary) => summary.blockedPackets,
       BlockedBytes: (summary) => summary.blockedBytes,
+      RulesRestored: (summary) => summary.rulesRestored,
       DevicesEvicted: () => home.capture.devicesEvicted,
       DevicesRefused: () => home.capture.devicesRefused,
     },

@@ -58,6 +58,9 @@ export class Reconciler {
   #behindSince = Infinity;
   #error = "";
   #trouble = "";
+  /** Since when rules that somebody removed are not back, monotonic. */
+  #lostSince = Infinity;
+  #restored = 0;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
@@ -71,6 +74,11 @@ export class Reconciler {
   /** Whether the enforcer ever took the policy, so that some rules are in force. */
   get enforces(): boolean {
     return this.#started;
+  }
+
+  /** How often our rules were put back after somebody removed or changed them. */
+  get restored(): number {
+    return this.#restored;
   }
 
   /** Each second: what has waited too long is trouble. */
@@ -158,6 +166,7 @@ export class Reconciler {
       if (!result || result.done) break;
       this.#options.log.warn("somebody removed our rules from the kernel; putting them back");
       this.#needsStart = this.#network !== undefined;
+      this.#lostSince = Math.min(this.#lostSince, this.#options.clock.monotonic());
       this.#wake();
     }
     await stopped;
@@ -215,11 +224,21 @@ export class Reconciler {
       while (this.#started && this.#isPolicyDue() && !this.#needsStart && !this.#closed) await this.#apply();
       this.#failures = 0;
       this.#error = "";
+      if (this.#started && !this.#needsStart) this.#tellRestored();
       this.#behindSince = Infinity;
       this.#tellTrouble("");
     } catch (error) {
       this.#failed("the policy is not in force yet", error);
     }
+  }
+
+  /** What was lost together, from both of our tables or in steps, is told and counted once. */
+  #tellRestored(): void {
+    if (this.#lostSince === Infinity) return;
+    const took = Math.round(this.#options.clock.monotonic() - this.#lostSince);
+    this.#lostSince = Infinity;
+    this.#restored++;
+    this.#options.log.warn(`our rules are back in the kernel, ${took} ms after their loss was noticed`);
   }
 
   async #start(): Promise<void> {

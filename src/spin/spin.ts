@@ -243,7 +243,7 @@ export class Spin implements Home {
       verdicts: () => this.#inForce.verdicts,
       epoch: randomBytes(4).readUInt32BE().toString(36),
     });
-    this.summary = summaryOf(this.#counters, this.#devices);
+    this.summary = summaryOf(this.#counters, this.#devices, () => this.#reconciler?.restored ?? 0);
     this.capture = captureOf({
       sources: options.sources ?? [],
       devices: this.#devices,

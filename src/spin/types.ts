@@ -83,6 +83,8 @@ export interface HomeSummary {
   readonly dnsQueryCount: number;
   readonly blockedPackets: number;
   readonly blockedBytes: number;
+  /** How often rules that somebody else removed from the kernel were put back, since the agent started. */
+  readonly rulesRestored: number;
 }
 
 /** `Exact`; `Estimated` for an hour after something was lost and recovered; `Partial` while flow offload hides counters. */

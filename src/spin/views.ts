@@ -24,7 +24,7 @@ export interface CaptureParts {
 
 type Reader<T> = { readonly [Key in keyof T]: () => T[Key] };
 
-export function summaryOf(counters: Counters, devices: DeviceTable): HomeSummary {
+export function summaryOf(counters: Counters, devices: DeviceTable, rulesRestored: () => number): HomeSummary {
   const { home } = counters;
   return view<HomeSummary>({
     deviceCount: () => devices.size,
@@ -38,6 +38,7 @@ export function summaryOf(counters: Counters, devices: DeviceTable): HomeSummary
     dnsQueryCount: () => counters.get(home, Counter.DnsQueries),
     blockedPackets: () => counters.get(home, Counter.BlockedPackets),
     blockedBytes: () => counters.get(home, Counter.BlockedBytes),
+    rulesRestored,
   });
 }
 

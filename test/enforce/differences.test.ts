@@ -13,6 +13,7 @@ const MACS = ["02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:03"];
 const macOf = (text: string) => Number.parseInt(text.replaceAll(":", ""), 16);
 
 class StrictKernel implements Transport {
+  readonly family = "inet";
   readonly backend = "strict";
   readonly deletionLimit: number;
   readonly mapsPerRead = Infinity;

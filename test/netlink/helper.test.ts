@@ -261,7 +261,7 @@ describeUnless(helperMissing(), "the helper", () => {
     ["a dump of rules", RequestKind.DumpRoute, () => words(34, 0)],
     ["a dump of a foreign set", RequestKind.DumpSet, () => replaced(dumpElements(OURS), "spin_usp", "otherone")],
     ["a dump that is a change", RequestKind.DumpSet, () => addElements(OURS, [{ key: KEY }])[0] as Uint8Array],
-    ["a ruleset, when it was started without one", RequestKind.LoadRuleset, () => new Uint8Array(0)],
+    ["a ruleset, when it was started without one", RequestKind.LoadRuleset, () => words(0)],
   ])("refuses %s", async (_what, kind, payload) => {
     expect(await raw.ask(kind, payload())).toMatchObject({ errno: 1 });
   });
