@@ -46,6 +46,8 @@ const LIMITS = {
   cancelMs: 2_500,
   /** Until the kernel says that it listens. */
   readyMs: 5_000,
+  /** How often it is asked what may be seen, and whether the target takes anything. */
+  tickMs: 1_000,
   fileBytes: FILE_BYTES,
 };
 
@@ -53,7 +55,6 @@ const LIMITS = {
 const CHUNK_BYTES = 32 << 10;
 /** Whoever watches sees a packet so late at most. */
 const FLUSH_MS = 100;
-const TICK_MS = 1_000;
 /** Of a frame of which headers alone are wanted, so much is asked for: more than all that are usual together. */
 const HEADER_SNAP = 512;
 
@@ -187,7 +188,7 @@ class Capture {
     const startTime = this.#now();
     const taps: (() => void)[] = [];
     const flush = setInterval(() => this.#flush(), FLUSH_MS);
-    const tick = setInterval(() => this.#tick(), TICK_MS);
+    const tick = setInterval(() => this.#tick(), this.#limits.tickMs);
     const over = setTimeout(
       () => this.#end({ status: "Complete", reason: "Duration is over" }),
       this.#request.durationMs,
@@ -312,7 +313,8 @@ class Capture {
   }
 
   #append(bytes: Buffer): void {
-    bytes.copy(this.#chunk, this.#room(bytes.length));
+    const at = this.#room(bytes.length);
+    bytes.copy(this.#chunk, at);
   }
 
   /** Where that many bytes go. */
