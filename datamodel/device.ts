@@ -1,8 +1,9 @@
 /** TR-181 2.19: the gateway itself. Names, types, access, keys and defaults are the standard's (a test holds them against a
  * fixture of its facts), the descriptions are ours; so in all files of standard objects. */
 import { argument, command, counter, event, object, readOnly, readWrite } from "./schema.ts";
+import { captureBounds } from "./spin-capture-traffic.ts";
 import { seconds } from "./standard.ts";
-import { boolean, enumeration, string, unsignedInt } from "./values.ts";
+import { boolean, dateTime, enumeration, string, unsignedInt } from "./values.ts";
 
 export const Device = object("Device.", {
   description: "The gateway.",
@@ -27,6 +28,37 @@ export const Device = object("Device.", {
             default: "RemoteFactoryReset",
           }),
           Reason: argument(string({ maxLength: 256 }), "In words.", { default: "" }),
+        },
+      },
+    ),
+    "PacketCaptureDiagnostics()": command(
+      "async",
+      "Captures what passes at an interface of the LAN. What of it a controller gets, where it may go and how many may run is as with CaptureTraffic() of Device.X_SPIN.Device.{i}.",
+      {
+        input: {
+          ...captureBounds,
+          Interface: argument(
+            string({ maxLength: 256 }),
+            'The interface: its name, or a path that names it, as Device.IP.Interface.[Name=="br-lan"]. Empty: that of the device that FilterExpression names, or the only one of the LAN.',
+          ),
+          FilterExpression: argument(
+            string({ maxLength: 256 }),
+            "`ether host MAC` or `host ADDRESS`; empty: everything.",
+          ),
+        },
+        output: {
+          Status: argument(
+            enumeration("Canceled", "Complete", "Error", "Error_Internal", "Error_Other"),
+            "Complete; Error_Internal: nothing can be captured here; Error_Other: the target did not take it.",
+          ),
+        },
+        rows: {
+          PacketCaptureResult: {
+            FileLocation: argument(string(), "The URL, or the path of the file on the gateway."),
+            StartTime: argument(dateTime, "When it began."),
+            EndTime: argument(dateTime, "When it ended."),
+            Count: argument(unsignedInt(), "Packets in the file."),
+          },
         },
       },
     ),

@@ -3,6 +3,7 @@
  * printed from here.
  */
 import { argument, command, counter, event, object, readOnly, readWrite, writeOnce } from "./schema.ts";
+import { captureTraffic } from "./spin-capture-traffic.ts";
 import { detectionObjects } from "./spin-detection.ts";
 import { historyObjects } from "./spin-history.ts";
 import { ROOT } from "./spin-root.ts";
@@ -267,6 +268,7 @@ export const SpinDevice = object(`${ROOT}Device.{i}.`, {
       },
       output: { Rule: argument(string(), "Path of the rule.") },
     }),
+    "CaptureTraffic()": captureTraffic,
     "Unblock()": command(
       "sync",
       "Removes the caller's rules, and those of Origin System, that block all of this device's traffic; but not rules with a Schedule.",

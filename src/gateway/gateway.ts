@@ -27,6 +27,7 @@ import { Spin } from "../spin/spin.ts";
 import { VERSION } from "../version.ts";
 import { Connections } from "./connections.ts";
 import { captureControl } from "./capture-control.ts";
+import { lazyCaptures } from "./captures.ts";
 import { runDiscovery } from "./discovery.ts";
 import { makeEnforcer } from "./enforcer.ts";
 import { findPart } from "./files.ts";
@@ -86,7 +87,14 @@ export class Gateway {
     const helper = helperOf(config, log);
     const helperRuns = helper?.run(below.signal);
     const prepared = this.#prepare(helper);
-    const { sources, control } = this.#sources(helper);
+    const { sources, control, lan } = this.#sources(helper);
+    const liveCapture = lazyCaptures({
+      helper,
+      interfaces: () => lan.interfaces,
+      folder: config.capture.folder,
+      caFile: config.bulkData.ca_file,
+      log: log.child("capture"),
+    });
     const kernel = { helper, store, log: log.child("enforce"), clock: systemClock };
     const { enforcer, enforces } = await makeEnforcer(config, kernel);
     const home = new Spin({
@@ -105,6 +113,7 @@ export class Gateway {
     const { agent, bulkData, tree, mtpStates, mqttStates, stompStates } = northbound({
       home,
       capture,
+      liveCapture,
       config,
       identity,
       store,
@@ -140,6 +149,7 @@ export class Gateway {
       observeDials(undefined);
       homeControl.abort();
       await homeRuns;
+      await liveCapture.close();
       below.abort();
       await reporting;
       await discovering;
@@ -185,7 +195,7 @@ export class Gateway {
         setInterfaces: (names) => (network.added = names),
         setCounterInterval: (seconds) => (conntrack.counterIntervalMs = seconds * 1000),
       });
-    return { sources, control };
+    return { sources, control, lan };
   }
 }
 

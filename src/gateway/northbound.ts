@@ -34,6 +34,7 @@ import { restoreSchedules, spinSchedule, tellSchedules } from "../objects/spin-s
 import { restoreRules, spinRule } from "../objects/spin-rule.ts";
 import { spinSummary } from "../objects/spin-summary.ts";
 import { UndoLog } from "../objects/undo.ts";
+import type { LiveCapture } from "../spin/live-capture.ts";
 import { Agent } from "../usp/agent.ts";
 import type { BulkData } from "../usp/bulk-data/bulk-data.ts";
 import { MtpStates } from "../usp/mtp.ts";
@@ -50,6 +51,8 @@ import { makeTrust } from "./trust.ts";
 export interface NorthboundOptions {
   readonly home: SpinParts["home"];
   readonly capture: CaptureControl;
+  /** Absent: nothing can read packets. */
+  readonly liveCapture?: LiveCapture;
   readonly config: Config;
   readonly identity: GatewayIdentity;
   readonly store: Store;
@@ -114,13 +117,14 @@ export function northbound(options: NorthboundOptions): Northbound {
     log: log.child("spin"),
     undo: new UndoLog(),
     privacy,
+    ...(options.liveCapture ? { liveCapture: options.liveCapture } : {}),
     forgetAfter: config.capture.forget_devices_after,
   };
   const hasHosts = !config.service.enable;
   const trust = makeTrust({ config, store, persistence, clock, log: log.child("trust") });
   const reports = new Reports(config, persistence);
   const implementations: Implementation[] = [
-    deviceRoot({ clock, power: options.power ?? {} }),
+    deviceRoot({ clock, power: options.power ?? {}, spin }),
     ...deviceStatus(),
     deviceInfo(identity, persistence),
     ...localAgentObjects({

@@ -54,7 +54,13 @@ const READING: readonly ShippedPermission[] = [
 const OPERATING: readonly ShippedPermission[] = [
   ...READING,
   {
-    targets: [ROOT, "Device.LocalAgent.Subscription.", "Device.LocalAgent.Threshold.", "Device.BulkData.Profile."],
+    targets: [
+      ROOT,
+      "Device.LocalAgent.Subscription.",
+      "Device.LocalAgent.Threshold.",
+      "Device.BulkData.Profile.",
+      "Device.PacketCaptureDiagnostics()",
+    ],
     rights: ALL,
   },
   { targets: ["Device.LocalAgent.Request."], rights: ["r--n", "r--n", "r--n", "r-xn"] },
@@ -66,7 +72,7 @@ const SHIPPED: Readonly<Record<string, readonly ShippedPermission[]>> = {
   Support: OPERATING,
   Admin: [{ targets: ["Device."], rights: ALL }, ...OPERATING.slice(2)],
   Resident: [
-    ...OPERATING.slice(0, 3),
+    ...OPERATING.slice(0, -1),
     { targets: [`${ROOT}PrivacyCeiling`], rights: ["rw-n", "----", "----", "----"] },
   ],
   Untrusted: [

@@ -3,6 +3,8 @@ import { Device } from "../../datamodel/device.ts";
 import type { Clock } from "../lib/clock.ts";
 import { bind } from "../model/binding.ts";
 import type { Implementation } from "../model/implementation.ts";
+import { packetCaptureDiagnostics } from "./capture-traffic.ts";
+import type { SpinParts } from "./home.ts";
 
 /** Why the gateway restarts: what Boot! says then. */
 export interface RestartReason {
@@ -17,8 +19,15 @@ export interface Power {
   readonly factoryReset?: (why: RestartReason) => Promise<void>;
 }
 
+interface DeviceParts {
+  readonly clock: Clock;
+  readonly power: Power;
+  /** Absent: no packets are captured. */
+  readonly spin?: SpinParts;
+}
+
 /** Without the commands that the host does not allow: GetSupportedDM does not name them. */
-export function deviceRoot({ clock, power }: { readonly clock: Clock; readonly power: Power }): Implementation {
+export function deviceRoot({ clock, power, spin }: DeviceParts): Implementation {
   const whole = bind(Device, {
     get: { RootDataModelVersion: () => "2.19" },
     commands: {
@@ -30,6 +39,7 @@ export function deviceRoot({ clock, power }: { readonly clock: Clock; readonly p
         await power.factoryReset?.({ cause: Cause ?? "RemoteFactoryReset", reason: Reason ?? "", commandKey });
         return {};
       },
+      "PacketCaptureDiagnostics()": (_, args, call) => packetCaptureDiagnostics(spin as SpinParts, args, call),
       "ScheduleTimer()": async (_, { DelaySeconds }, { startedAt, signal }) => {
         const delayMs = 1000 * (DelaySeconds ?? 0);
         // A clock that was not set yet after a restart must not make it longer.
@@ -39,7 +49,10 @@ export function deviceRoot({ clock, power }: { readonly clock: Clock; readonly p
     },
   });
   const commands = Object.entries(Device.commands).filter(
-    ([name]) => (name !== "Reboot()" || power.reboot) && (name !== "FactoryReset()" || power.factoryReset),
+    ([name]) =>
+      (name !== "Reboot()" || power.reboot) &&
+      (name !== "FactoryReset()" || power.factoryReset) &&
+      (name !== "PacketCaptureDiagnostics()" || spin),
   );
   return { ...whole, schema: { ...whole.schema, commands: Object.fromEntries(commands) } };
 }

@@ -1,8 +1,10 @@
 /** What the objects of `Device.X_SPIN.` need of SPIN and of the program around it. */
 import type { Log } from "../lib/log.ts";
+import type { Caller } from "../model/implementation.ts";
 import type { Persistence } from "../model/persistence.ts";
 import type { Detection } from "../spin/detection.ts";
 import type { History } from "../spin/history.ts";
+import type { LiveCapture } from "../spin/live-capture.ts";
 import type { Source } from "../spin/observation.ts";
 import type { Authority } from "../spin/policy.ts";
 import type { RuleBook, RuleHits } from "../spin/rules.ts";
@@ -39,6 +41,12 @@ export interface SpinParts {
   readonly undo: UndoLog;
   /** What ForgetDevicesAfter is before anybody writes it: days. */
   readonly forgetAfter: number;
+  /** The packets themselves; absent where nothing can read them. */
+  readonly liveCapture?: LiveCapture;
+  /** Whether the resident lets Support see what is said, for now. Absent: never. */
+  readonly supportGranted?: () => boolean;
+  /** Told of each access to what the home says and to whom, before it is given: by whom, and to what, in words. */
+  readonly accessed?: (caller: Caller, what: string) => void;
   /** What PrivacyLevel and PrivacyCeiling are before anybody writes them: firmware configuration. */
   readonly privacy: { readonly level: PrivacyLevel; readonly ceiling: PrivacyLevel };
 }

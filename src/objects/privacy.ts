@@ -4,7 +4,7 @@
  */
 import { ROOT } from "../../datamodel/spin.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
-import type { Caller } from "../model/implementation.ts";
+import type { Caller, ModelTree } from "../model/implementation.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
 import type { ModelPolicy, Setting } from "../usp/policy.ts";
 import { hasRole, isOfDoor } from "./resident-door.ts";
@@ -31,7 +31,7 @@ export function mayLiftSystem({ roles }: Pick<Caller, "roles">): boolean {
 }
 
 /** PrivacyLevel as it stands, from the tree. */
-function privacyLevel(tree: Tree): string {
+export function privacyLevel(tree: ModelTree): string {
   const root = tree.at(ROOT);
   return root ? (tree.text(root, "PrivacyLevel") as string) : "Devices";
 }

@@ -7,6 +7,7 @@ import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import { bind } from "../model/binding.ts";
 import type { CommandCall, Implementation } from "../model/implementation.ts";
 import type { HomeDevice } from "../spin/types.ts";
+import { captureTraffic } from "./capture-traffic.ts";
 import { block, blocksAllOf, unblock } from "./device-blocks.ts";
 import type { SpinParts } from "./home.ts";
 import { hostPath } from "./hosts.ts";
@@ -76,6 +77,7 @@ export function spinDevice(parts: SpinParts, hasHosts: boolean): Implementation 
         await inForce(parts);
         return { Rule: path };
       },
+      "CaptureTraffic()": (device, args, call) => captureTraffic(parts, device, args, call),
       "Unblock()": async (device, _args, call) => {
         unblock(call, device, home.rules.list());
         await inForce(parts);

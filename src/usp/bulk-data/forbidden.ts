@@ -25,6 +25,8 @@ const SPECIAL = [
   ["255.255.255.255/32", "a group"],
 ].map(([text, what]) => ({ prefix: parsePrefix(text as string) as Prefix, what: what as string }));
 
+const OPTION = "a report goes there only by option allow_local in bulk_data";
+
 const NAT64 = parsePrefix("64:ff9b::/96") as Prefix;
 
 /** All but the public Internet, without the prefixes given. */
@@ -50,13 +52,13 @@ function onLink(): Prefix[] {
 }
 
 /** Names are looked up by the request itself; an address stands in the URL. @throws Error */
-export function refuseLiteral(host: string, forbidden: Forbidden): void {
+export function refuseLiteral(host: string, forbidden: Forbidden, remedy = OPTION): void {
   const why = isIP(host) === 0 ? undefined : forbidden(host);
-  if (why !== undefined) throw refusal(host, why);
+  if (why !== undefined) throw refusal(host, why, remedy);
 }
 
 /** For `lookup` of a request: the addresses of a name to which a report may go, or an error that says why to none. */
-export function guardedLookup(forbidden: Forbidden) {
+export function guardedLookup(forbidden: Forbidden, remedy = OPTION) {
   return (
     host: string,
     options: LookupOptions,
@@ -69,7 +71,7 @@ export function guardedLookup(forbidden: Forbidden) {
       if (!first) {
         const [refused] = found;
         return done(
-          refusal(`${host} is ${refused?.address ?? "nowhere"}, which`, forbidden(refused?.address ?? "")),
+          refusal(`${host} is ${refused?.address ?? "nowhere"}, which`, forbidden(refused?.address ?? ""), remedy),
           "",
         );
       }
@@ -78,6 +80,6 @@ export function guardedLookup(forbidden: Forbidden) {
   };
 }
 
-function refusal(what: string, why = "no address"): Error {
-  return new Error(`${what} is ${why}: a report goes there only by option allow_local in bulk_data`);
+function refusal(what: string, why = "no address", remedy: string): Error {
+  return new Error(`${what} is ${why}: ${remedy}`);
 }
