@@ -83,6 +83,7 @@ export const WORD_OPTIONS = {
   interval: { type: "string", value: "TIME", help: "watch: between two readings; default 2s" },
   count: { type: "string", value: "N", help: "watch, subscribe: end after so many" },
   "max-depth": { type: "string", value: "N", help: "get: how many levels down" },
+  undo: { type: "boolean", help: "merge: the device is one of its own again" },
   partial: { type: "boolean", help: "set, add, delete: do what can be done" },
   "first-level": { type: "boolean", help: "instances, supported: do not descend" },
   "no-wait": { type: "boolean", help: "operate: do not wait for the end of an asynchronous command" },

@@ -1,20 +1,20 @@
 /** The words about traffic: devices, top, flows, watch. */
 import { ROOT, Spin } from "../../datamodel/spin.ts";
 import type { Controller } from "../controller/controller.ts";
-import { deviceOf, devicesOfHome } from "./ctl-home.ts";
+import { deviceOf, devicesOfHome, rowsOf } from "./ctl-home.ts";
 import { Exit, say, sayJson, type Word, type WordContext } from "./ctl-io.ts";
 import { UsageError } from "./ctl-options.ts";
 import { whole } from "./ctl-raw.ts";
-import { deviceTable, nameOfDevice, number, text } from "./device-table.ts";
+import { deviceTable, mergedAsOne, nameOfDevice, number, text } from "./device-table.ts";
 import { wholeNumber, type Json, type JsonObject } from "./json.ts";
 import { ago, amount, fit, parseDuration, table } from "./text.ts";
 
 export const devices: Word = async (context) => {
   noArguments(context, "devices");
-  const found = await devicesOfHome(context);
-  if (context.options.json === true) sayJson(context, { Device: found });
+  const found = await rowsOf(context, "Device");
+  if (context.options.json === true) sayJson(context, { Device: found.map(({ row }) => row) });
   else if (found.length === 0) say(context, "no devices yet");
-  else say(context, deviceTable(found, now(context)));
+  else say(context, deviceTable(mergedAsOne(found), now(context), context.io.terminal?.()?.columns));
   return Exit.Ok;
 };
 
@@ -89,11 +89,12 @@ export const watch: Word = async (context) => {
   if (interval === undefined) throw new UsageError(`--interval ${options.interval}: is no time, as 2s is`);
   const count = whole("count", options.count, Infinity);
   for (let drawn = 0; drawn < count && !io.signal.aborted;) {
-    const found = await devicesOfHome(context);
-    if (options.json === true) sayJson(context, { Device: found }, true);
+    const found = await rowsOf(context, "Device");
+    if (options.json === true) sayJson(context, { Device: found.map(({ row }) => row) }, true);
     else {
       const terminal = io.terminal?.();
-      const lines = found.length === 0 ? "no devices yet" : deviceTable(found, now(context), terminal?.columns);
+      const lines =
+        found.length === 0 ? "no devices yet" : deviceTable(mergedAsOne(found), now(context), terminal?.columns);
       // Home (at first: a clear screen), each line and the rest of it erased, then what is left below.
       io.out(
         terminal === undefined

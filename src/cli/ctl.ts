@@ -10,6 +10,7 @@ import { UspError } from "../lib/usp-error.ts";
 import { MtpError } from "../mtp/error.ts";
 import { errorJson, errorText, Exit, type CtlIo, type ExitCode, type Word } from "./ctl-io.ts";
 import { CONNECTION, parseCtl, UsageError, WORD_OPTIONS, type CtlOptions } from "./ctl-options.ts";
+import { device, merge } from "./ctl-device.ts";
 import { history } from "./ctl-history.ts";
 import { incidents } from "./ctl-incidents.ts";
 import * as raw from "./ctl-raw.ts";
@@ -28,6 +29,12 @@ interface Entry {
 
 const WORDS: { readonly [word: string]: Entry } = {
   devices: { run: traffic.devices, usage: "devices", help: "the home's devices and their traffic" },
+  device: { run: device, usage: "device DEVICE", help: "what is known of a device" },
+  merge: {
+    run: merge,
+    usage: "merge DEVICE INTO | --undo DEVICE",
+    help: "say that two are one physical device; rules on either hold for both (the resident's)",
+  },
   top: { run: traffic.top, usage: "top DEVICE", help: "whom a device talks to, most bytes first" },
   flows: { run: traffic.flows, usage: "flows [DEVICE]", help: "connections, newest first" },
   history: { run: history, usage: "history [DEVICE]", help: "what it moved over time; of the home without a device" },

@@ -17,9 +17,10 @@ const stats = (device: JsonObject, name: string) => number(object(device["Stats"
 
 const COLUMNS: readonly DeviceColumn[] = [
   { title: "NAME", cell: nameOfDevice },
+  { title: "TYPE", goes: 2, cell: (device) => text(device["Type"]) },
   { title: "VENDOR", goes: 1, cell: (device) => text(device["Vendor"]) },
-  { title: "MAC", goes: 4, cell: (device) => text(device["PhysAddress"]) },
-  { title: "ADDRESSES", goes: 2, cell: firstAddresses },
+  { title: "MAC", goes: 5, cell: (device) => text(device["PhysAddress"]) },
+  { title: "ADDRESSES", goes: 3, cell: firstAddresses },
   { title: "SENT", align: "right", cell: (device) => amount(stats(device, "BytesSent"), "B") },
   { title: "RECEIVED", align: "right", cell: (device) => amount(stats(device, "BytesReceived"), "B") },
   {
@@ -27,7 +28,7 @@ const COLUMNS: readonly DeviceColumn[] = [
     align: "right",
     cell: (device) => amount(stats(device, "BytesSentRate") + stats(device, "BytesReceivedRate"), "bit/s"),
   },
-  { title: "LAST SEEN", goes: 3, cell: (device, now) => ago(text(device["LastSeen"]), now) },
+  { title: "LAST SEEN", goes: 4, cell: (device, now) => ago(text(device["LastSeen"]), now) },
   { title: "BLOCKED", cell: (device) => (device["Blocked"] === true ? "blocked" : "") },
 ];
 
@@ -46,6 +47,46 @@ export function deviceTable(devices: readonly JsonObject[], now: number, width =
     if (next.goes === undefined || lines.split("\n").every((line) => [...line].length <= width)) return lines;
     shown.splice(shown.indexOf(next), 1);
   }
+}
+
+/**
+ * Rows that the resident said are one device become one: its traffic is the sum of theirs, and its addresses are all of
+ * theirs. `rows` with their paths, as the model has them.
+ */
+export function mergedAsOne(rows: readonly { readonly path: string; readonly row: JsonObject }[]): JsonObject[] {
+  const standing = new Map<string, JsonObject[]>();
+  const into = ({ row }: { readonly row: JsonObject }) => text(row["MergedInto"]);
+  for (const { path, row } of rows) if (into({ row }) === "") standing.set(path.replace(/\.$/, ""), [row]);
+  const alone: JsonObject[] = [];
+  for (const each of rows) if (into(each) !== "") (standing.get(into(each).replace(/\.$/, "")) ?? alone).push(each.row);
+  return [...[...standing.values()].map(sumOf), ...alone];
+}
+
+function sumOf([first = {}, ...others]: readonly JsonObject[]): JsonObject {
+  if (others.length === 0) return first;
+  const all = [first, ...others];
+  const joined = (name: string) =>
+    all
+      .map((row) => text(row[name]))
+      .filter((each) => each !== "")
+      .join(",");
+  const last = all
+    .map((row) => text(row["LastSeen"]))
+    .sort()
+    .at(-1) as string;
+  const sums = Object.entries(object(first["Stats"])).map(([name]) => [
+    name,
+    all.reduce((sum, row) => sum + stats(row, name), 0),
+  ]);
+  return {
+    ...first,
+    PhysAddress: `${text(first["PhysAddress"])} +${others.length}`,
+    IPv4Address: joined("IPv4Address"),
+    IPv6Address: joined("IPv6Address"),
+    LastSeen: last,
+    Blocked: all.some((row) => row["Blocked"] === true),
+    Stats: Object.fromEntries(sums) as JsonObject,
+  };
 }
 
 export function text(value: Json | undefined): string {

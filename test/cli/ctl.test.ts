@@ -94,9 +94,9 @@ suite(`spin-usp ctl${hasMosquitto ? "" : " (SKIPPED: no mosquitto)"}`, () => {
       const { code, out } = await ctl("devices");
       expect(code).toBe(0);
       expect(out.split("\n").slice(0, 3)).toEqual([
-        "NAME             VENDOR   MAC                ADDRESSES                   SENT  RECEIVED        RATE  LAST SEEN  BLOCKED",
-        "Camera           Example  02:00:00:00:00:01  192.0.2.7 +1 2001:db8::7  1.5 MB   18.4 EB  1.2 kbit/s  1 min ago",
-        "laptop\\u{1b}[2J           02:00:00:00:00:02  192.0.2.9                 1.5 MB   18.4 EB  1.2 kbit/s  never      blocked",
+        "NAME             TYPE  VENDOR   MAC                ADDRESSES                   SENT  RECEIVED        RATE  LAST SEEN  BLOCKED",
+        "Camera                 Example  02:00:00:00:00:01  192.0.2.7 +1 2001:db8::7  1.5 MB   18.4 EB  1.2 kbit/s  1 min ago",
+        "laptop\\u{1b}[2J                 02:00:00:00:00:02  192.0.2.9                 1.5 MB   18.4 EB  1.2 kbit/s  never      blocked",
       ]);
     });
 

@@ -114,7 +114,7 @@ describe.each(["5", "3.1.1"] as const)("over MQTT %s", (version) => {
       const { code, out, err } = await ctl("devices");
       expect({ code, err }).toEqual({ code: 0, err: "" });
       const [head, ...rows] = out.trimEnd().split("\n");
-      expect(head).toMatch(/^NAME +VENDOR +MAC +ADDRESSES +SENT +RECEIVED +RATE +LAST SEEN +BLOCKED$/);
+      expect(head).toMatch(/^NAME +TYPE +VENDOR +MAC +ADDRESSES +SENT +RECEIVED +RATE +LAST SEEN +BLOCKED$/);
       const row = rows.find((line) => line.includes(laptop.mac));
       expect(row).toMatch(
         new RegExp(`^laptop +${laptop.mac} +${laptop.ipv4.replaceAll(".", "\\.")}.* [\\d.]+ kB +[\\d.]+ kB `),
