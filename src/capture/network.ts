@@ -79,7 +79,7 @@ export class NetworkSource implements Source {
           told = text;
           health.observations++;
           emit({ kind: "network", time: clock.now(), ...layout });
-          lan.set(layout.lanInterfaces);
+          lan.set(layout.lanInterfaces, layout);
           log.info(`LAN: ${layout.lanInterfaces.join(", ") || "none found"}; ${layout.lanPrefixes.join(", ")}`);
         }
         if (layout.lanInterfaces.length === 0) complaints.push("no LAN interface was found");

@@ -10,6 +10,7 @@
 import { macFromBytes, printAddress } from "../lib/address.ts";
 import type { Observation } from "../spin/observation.ts";
 import { FlowEvent } from "../spin/observation.ts";
+import { arpSender, arpTarget } from "./decode/arp.ts";
 import { Fragment, IpProtocol, PacketKind, PacketView, TcpFlag } from "./decode/packet.ts";
 import type { Datagram } from "./packet-fragments.ts";
 import { FragmentTable } from "./packet-fragments.ts";
@@ -21,7 +22,7 @@ import { FlowRows } from "./packet-rows.ts";
 import { DOUBLES, Double, PacketTable, State, TIMEOUT_MS, Timeout, WORDS, Word } from "./packet-table.ts";
 import type { HomeNetwork } from "./pcap-home.ts";
 import { FIRST_PACKETS } from "./server-names.ts";
-import { arpSender, arpTarget, isLinkLocal, isPlain, ndpClaim } from "./pcap-home.ts";
+import { isLinkLocal, isPlain, ndpClaim } from "./pcap-home.ts";
 
 export type { Judge, JudgedFlow } from "./packet-judge.ts";
 
@@ -133,6 +134,7 @@ export class PacketFlows {
     else {
       this.counts.other++;
       if (view.kind === PacketKind.Arp) this.#arp(view);
+      else if (view.kind === PacketKind.Lldp) this.#names.lldp(view, this.now);
     }
   }
 
@@ -326,6 +328,7 @@ export class PacketFlows {
     } else if (view.protocol === IpProtocol.Udp && view.fragment === Fragment.None) {
       if (view.sourcePort === 53 || view.destinationPort === 53) this.#names.dnsUdp(view, now);
       else if (view.sourcePort === 67 || view.destinationPort === 67) this.#names.dhcp(view, now);
+      else if (view.destinationPort === 5353 || view.destinationPort === 547) this.#names.announcement(view, now);
       else if (!reversed && this.#isFirst(slot)) this.#names.first(view, now);
     }
     return true;

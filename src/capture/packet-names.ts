@@ -1,9 +1,10 @@
 /**
  * What packets say of names: DNS questions and answers of home devices, over UDP and TCP, servers' names in TLS and QUIC,
- * and DHCPv4 leases with the names that clients give themselves. Streams and names kept are bounded.
+ * DHCPv4 leases with the names that clients give themselves, and what devices announce. Streams and names are bounded.
  */
 import { macFromBytes, printAddress } from "../lib/address.ts";
 import type { Observation } from "../spin/observation.ts";
+import { AnnouncementPort, Announcements } from "./announcements.ts";
 import type { DhcpMessage } from "./decode/dhcp.ts";
 import { DhcpType, decodeDhcp } from "./decode/dhcp.ts";
 import { decodeDns } from "./decode/dns.ts";
@@ -28,6 +29,7 @@ export class PacketNames {
   /** By slot of the flow and direction. */
   readonly #streams = new Map<number, Stream>();
   readonly #hostNames = new Map<number, string>();
+  readonly #announcements: Announcements;
   readonly #servers: ServerNames;
   #now = 0;
   #errors = 0;
@@ -35,11 +37,12 @@ export class PacketNames {
   constructor(home: HomeNetwork, emit: (observation: Observation) => void) {
     this.#home = home;
     this.#emit = emit;
+    this.#announcements = new Announcements(emit);
     this.#servers = new ServerNames((name) => emit({ kind: "server-name", time: this.#now, ...name }));
   }
 
   get decodeErrors(): number {
-    return this.#errors + this.#servers.decodeErrors;
+    return this.#errors + this.#announcements.decodeErrors + this.#servers.decodeErrors;
   }
 
   /** A UDP packet from or to port 53. */
@@ -91,7 +94,32 @@ export class PacketNames {
     if (view.transport < 0 || start >= view.networkEnd) return;
     const message = decodeDhcp(view.bytes.subarray(start, view.networkEnd));
     if (message === undefined) this.#errors++;
-    else this.#lease(message, time);
+    else {
+      this.#lease(message, time);
+      if (!this.#home.isGateway(message.mac)) this.#announcements.dhcp(message, time);
+    }
+  }
+
+  /** A UDP packet to port 547 or 5353 from a home device. */
+  announcement(view: PacketView, time: number): void {
+    const start = view.transport + 8;
+    const mac = this.#sender(view);
+    if (mac === 0 || view.transport < 0 || start >= view.networkEnd) return;
+    const payload = view.bytes.subarray(start, view.networkEnd);
+    if (view.destinationPort === AnnouncementPort.Dhcpv6) this.#announcements.dhcpv6(payload, mac, time);
+    else this.#announcements.mdns(payload, view.addresses, mac, time);
+  }
+
+  /** An LLDP frame. */
+  lldp(view: PacketView, time: number): void {
+    const mac = this.#sender(view);
+    if (mac !== 0) this.#announcements.lldp(view.bytes.subarray(view.network, view.end), mac, time);
+  }
+
+  /** The hardware address of the home device that sent the frame; 0 if none did, or the link layer does not say. */
+  #sender({ bytes, sourceMac }: PacketView): number {
+    const mac = sourceMac < 0 ? 0 : macFromBytes(bytes, sourceMac);
+    return this.#home.isGateway(mac) ? 0 : mac;
   }
 
   #segment(view: PacketView, key: number, sequence: number, data: Uint8Array, time: number): void {

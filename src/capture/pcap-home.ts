@@ -7,6 +7,7 @@
  */
 import type { Prefix } from "../lib/address.ts";
 import { inPrefix, macFromBytes, maskWords, printAddress, printPrefix } from "../lib/address.ts";
+import { arpSender } from "./decode/arp.ts";
 import { dhcpNetwork } from "./decode/dhcp.ts";
 import { IpProtocol, PacketKind, PacketType, TcpFlag, word } from "./decode/packet.ts";
 import type { PacketView } from "./decode/packet.ts";
@@ -348,22 +349,6 @@ export class HomeNetwork {
     this.#prefixTexts.add(text);
     this.#prefixes.push(prefix);
   }
-}
-
-/** The sender's address of an Ethernet/IPv4 ARP packet; `undefined` for others and for probes. */
-export function arpSender(view: PacketView): Uint32Array | undefined {
-  const { bytes, network } = view;
-  const isEthernetIPv4 = word(bytes, network) === 0x00010800 && word(bytes, network + 4) >>> 16 === 0x0604;
-  const address = word(bytes, network + 14);
-  return isEthernetIPv4 && address !== 0 ? Uint32Array.of(0, 0, 0xffff, address >>> 0) : undefined;
-}
-
-/** Whom an Ethernet/IPv4 ARP request asks for; `undefined` for others, and where it announces the sender itself. */
-export function arpTarget(view: PacketView): Uint32Array | undefined {
-  const { bytes, network } = view;
-  const isRequest = word(bytes, network) === 0x00010800 && word(bytes, network + 4) === 0x06040001;
-  const target = word(bytes, network + 24);
-  return isRequest && target !== word(bytes, network + 14) ? Uint32Array.of(0, 0, 0xffff, target >>> 0) : undefined;
 }
 
 /** The address that a neighbour message proves its sender to hold: its source, or an advertisement's target. */

@@ -1,9 +1,10 @@
 /**
  * DHCPv4 messages as captured (RFC 2131, RFC 2132), as far as a home's devices are concerned: who got which address for
- * how long and calls itself what. Input is hostile: bounded, never throws.
+ * how long, calls itself what, and says what it is. Input is hostile: bounded, never throws.
  */
 import type { Prefix } from "../../lib/address.ts";
 import { macFromBytes, maskWords, wordsFromBytes, printAddress } from "../../lib/address.ts";
+import { deviceText, mudUrl } from "./device-text.ts";
 
 export const DhcpType = {
   Discover: 1,
@@ -27,10 +28,17 @@ export interface DhcpMessage {
   readonly hostName: string;
   /** Seconds; undefined if not said or for ever. */
   readonly leaseSeconds: number | undefined;
+  /** Option 60; empty if none. */
+  readonly vendorClass: string;
+  /** Option 55, in the client's order. */
+  readonly parameterList: readonly number[];
+  /** Option 161 (RFC 8520 §10.1); empty if none. */
+  readonly mudUrl: string;
 }
 
 const FIXED_BYTES = 240;
 const HOST_NAME_LIMIT = 64;
+const VENDOR_CLASS_LIMIT = 255;
 
 /** Decodes a BOOTP payload with the DHCP cookie and an Ethernet client; `undefined` for anything else. */
 export function decodeDhcp(bytes: Uint8Array): DhcpMessage | undefined {
@@ -46,8 +54,13 @@ export function decodeDhcp(bytes: Uint8Array): DhcpMessage | undefined {
     held: addressAt(bytes, 12),
     hostName: hostName(bytes),
     leaseSeconds: leaseSeconds === 0xffffffff ? undefined : leaseSeconds,
+    vendorClass: deviceText(option(bytes, 60) ?? NOTHING, VENDOR_CLASS_LIMIT),
+    parameterList: [...(option(bytes, 55) ?? NOTHING)],
+    mudUrl: mudUrl(option(bytes, 161) ?? NOTHING),
   };
 }
+
+const NOTHING = new Uint8Array(0);
 
 /** The prefix that a server's answer puts the client in, and the router that it names. */
 export function dhcpNetwork(bytes: Uint8Array): { prefix: Prefix; router: Uint32Array | undefined } | undefined {

@@ -197,7 +197,7 @@ const MALFORMED = -1;
 const CUT_OFF = -2;
 
 /** Where the name at `at` ends in place (a pointer ends it), or MALFORMED, or CUT_OFF. */
-function skipName(bytes: Uint8Array, at: number): number {
+export function skipName(bytes: Uint8Array, at: number): number {
   for (const limit = at + NAME_BYTES; at < limit;) {
     if (at >= bytes.length) return CUT_OFF;
     const length = bytes[at] as number;
@@ -213,7 +213,7 @@ function skipName(bytes: Uint8Array, at: number): number {
 const text = Buffer.alloc(NAME_BYTES * 4);
 
 /** The name at `at` in canonical text; `undefined` if malformed. Pointers must point before what they continue (RFC 1035 §4.1.4). */
-function readName(bytes: Uint8Array, at: number): string | undefined {
+export function readName(bytes: Uint8Array, at: number): string | undefined {
   let length = 0;
   let wire = 1;
   let before = at;

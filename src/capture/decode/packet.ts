@@ -5,7 +5,7 @@
  */
 import { LinkType } from "../pcap-format.ts";
 
-export const PacketKind = { Other: 0, Arp: 1, IPv4: 4, IPv6: 6, Malformed: 7 } as const;
+export const PacketKind = { Other: 0, Arp: 1, Lldp: 2, IPv4: 4, IPv6: 6, Malformed: 7 } as const;
 
 export const IpProtocol = { Icmp: 1, Igmp: 2, Tcp: 6, Udp: 17, Icmpv6: 58 } as const;
 
@@ -20,7 +20,14 @@ const MAX_VLAN_TAGS = 4;
 const MAX_EXTENSION_HEADERS = 16;
 const MAPPED = 0xffff;
 
-const EtherType = { IPv4: 0x0800, Arp: 0x0806, Vlan: 0x8100, IPv6: 0x86dd, PppoeSession: 0x8864 } as const;
+const EtherType = {
+  IPv4: 0x0800,
+  Arp: 0x0806,
+  Vlan: 0x8100,
+  IPv6: 0x86dd,
+  PppoeSession: 0x8864,
+  Lldp: 0x88cc,
+} as const;
 
 export class PacketView {
   bytes: Uint8Array = new Uint8Array(0);
@@ -33,7 +40,7 @@ export class PacketView {
   packetType: number = PacketType.Unknown;
   /** Tells apart the places where the same packet may have been captured twice: interface, VLAN, sender. */
   view = 0;
-  /** Offset of the IP header or of the ARP packet. */
+  /** Offset of the IP header, of the ARP packet or of LLDP's data. */
   network = 0;
   /** Length of the IP packet in bytes, header included, as the wire had it. */
   length = 0;
@@ -102,6 +109,9 @@ export class PacketView {
     else if (type === EtherType.Arp) {
       this.network = at;
       if (at + 28 <= this.end) this.kind = PacketKind.Arp;
+    } else if (type === EtherType.Lldp) {
+      this.network = at;
+      this.kind = PacketKind.Lldp;
     } else if (type === EtherType.PppoeSession && at + 8 <= this.end) {
       const protocol = half(bytes, at + 6);
       if (protocol === 0x0021) this.#ipv4(bytes, at + 8, wireEnd);
