@@ -1,13 +1,11 @@
 /** Source of DHCP leases: the files that dnsmasq and odhcpd keep, read when they change. */
-import { watch } from "node:fs";
-import { open } from "node:fs/promises";
-import { basename, dirname } from "node:path";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { Wakeup } from "../lib/wakeup.ts";
 import type { Observation, Source } from "../spin/observation.ts";
 import { type Lease, parseLeases } from "./lease-files.ts";
 import { SourceHealth } from "./source-health.ts";
+import { readBounded, watchFiles } from "./watched-files.ts";
 
 export interface LeasesOptions {
   /** Those that are not there are looked for again; while there is none of them, the source is Degraded. */
@@ -28,7 +26,6 @@ const POLL_MS = 5000;
 const SETTLE_MS = 100;
 /** A lease that is missing is looked for again before its end is believed: the file may be half written. */
 const CONFIRM_MS = 1000;
-const FILE_LIMIT = 1 << 20;
 
 export class LeasesSource implements Source {
   readonly name = "leases";
@@ -46,7 +43,7 @@ export class LeasesSource implements Source {
     if (signal.aborted) return;
     const { places = LEASE_FILES, files = places } = this.#options;
     const wakeup = new Wakeup();
-    const watchers = this.#watch(files, wakeup);
+    const watching = watchFiles(files, this.#options.log, () => wakeup.wake());
     this.health.status = "Starting";
     this.health.backend = "file";
     while (!signal.aborted) {
@@ -55,25 +52,8 @@ export class LeasesSource implements Source {
       await wakeup.wait(this.#missing.size > 0 ? CONFIRM_MS : POLL_MS, signal);
       await new Wakeup().wait(SETTLE_MS, signal);
     }
-    for (const watcher of watchers) watcher.close();
+    watching.close();
     this.health.status = "Disabled";
-  }
-
-  #watch(files: readonly string[], wakeup: Wakeup): { close(): void }[] {
-    const names = new Set(files.map((file) => basename(file)));
-    const watchers: { close(): void }[] = [];
-    for (const folder of new Set(files.map((file) => dirname(file)))) {
-      try {
-        const watcher = watch(folder, (_event, name) => {
-          if (name !== null && names.has(name)) wakeup.wake();
-        });
-        watcher.on("error", (error) => this.#options.log.debug(`watching ${folder}: ${error.message}`));
-        watchers.push(watcher);
-      } catch {
-        // Not there, or no watches left: polling finds what changes.
-      }
-    }
-    return watchers;
   }
 
   /** All leases, or `undefined` if no file can be read. */
@@ -126,18 +106,5 @@ export class LeasesSource implements Source {
       tell(lease, false);
     }
     this.#missing = missing;
-  }
-}
-
-async function readBounded(file: string): Promise<string> {
-  const handle = await open(file, "r");
-  try {
-    const buffer = Buffer.alloc(FILE_LIMIT);
-    let length = 0;
-    for (let read = 1; read > 0 && length < FILE_LIMIT; length += read)
-      read = (await handle.read(buffer, length, FILE_LIMIT - length, length)).bytesRead;
-    return buffer.toString("latin1", 0, length);
-  } finally {
-    await handle.close();
   }
 }
