@@ -22,6 +22,8 @@ const MAX_INCIDENTS = 100;
 /** An address that its owner still holds is claimed again and again by a spoofer; by a clone of an old lease, now and then. */
 const CLAIMS = 3;
 const CLAIMS_MS = 60_000;
+/** The wall clock went another way than the monotonic one: somebody set it. */
+const CLOCK_SET_MS = 5000;
 
 export class Detection {
   readonly detectors: Detectors;
@@ -32,6 +34,8 @@ export class Detection {
   /** Claims of each slot within a minute: how many, and since when. */
   readonly #claims: Float64Array;
   readonly #claimsFrom: Float64Array;
+  /** Wall clock minus monotonic clock. */
+  #clockOffset: number;
 
   constructor(options: DetectionOptions) {
     this.#options = options;
@@ -39,6 +43,7 @@ export class Detection {
     this.incidents = new Incidents({ limit: MAX_INCIDENTS, notify: options.notify });
     this.#claims = new Float64Array(slots);
     this.#claimsFrom = new Float64Array(slots);
+    this.#clockOffset = clock.now() - clock.monotonic();
     this.detectors = new Detectors({
       slots,
       rows,
@@ -54,11 +59,21 @@ export class Detection {
 
   tick(): void {
     const { clock } = this.#options;
+    const offset = clock.now() - clock.monotonic();
+    if (Math.abs(offset - this.#clockOffset) >= CLOCK_SET_MS) {
+      this.detectors.clockSet();
+      this.#claims.fill(0);
+      this.#claimsFrom.fill(0);
+    }
+    this.#clockOffset = offset;
     this.detectors.tick(clock.now(), clock.monotonic());
     this.incidents.tick(clock.now());
   }
 
-  /** The claimant shows an address as its own that its owner still holds. */
+  /**
+   * The claimant shows an address as its own that its owner still holds. An owner that is silent from then on may be
+   * asleep, and the claimant answer for it (Bonjour's sleep proxies do).
+   */
   addressConflict(claimant: number, address: string, owner: HomeDevice): void {
     const slot = this.#options.devices.byMac(claimant)?.slot ?? -1;
     const time = this.#options.clock.now();
@@ -68,7 +83,7 @@ export class Detection {
       this.#claims[slot] = 0;
     }
     this.#claims[slot] = (this.#claims[slot] as number) + 1;
-    if (this.#claims[slot] < CLAIMS) return;
+    if (this.#claims[slot] < CLAIMS || owner.lastSeen <= (this.#claimsFrom[slot] as number)) return;
     this.#found({
       type: "AddressSpoofing",
       slot,

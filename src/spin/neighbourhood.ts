@@ -25,6 +25,8 @@ export interface NeighbourhoodOptions {
   readonly home: HomeMap;
   readonly owners: Owners;
   readonly devices: DeviceTable;
+  /** Somebody shows an address as its own that its owner still holds: told each time, and as a conflict once a minute. */
+  readonly claimed: (address: string, owner: DeviceRow, claimant: number) => void;
   readonly conflict: (address: string, owner: DeviceRow, claimant: number) => void;
 }
 
@@ -124,9 +126,10 @@ export class Neighbourhood {
   }
 
   #conflict(address: string, ownerSlot: number, claimant: number): void {
-    const { devices, clock, conflict } = this.#options;
+    const { devices, clock, claimed, conflict } = this.#options;
     this.conflicts++;
     const owner = devices.bySlot(ownerSlot);
+    if (owner) claimed(address, owner, claimant);
     const key = `${address} ${claimant}`;
     const now = clock.monotonic();
     if (!owner || now - (this.#conflictAt.get(key) ?? -Infinity) < CONFLICT_QUIET_MS) return;

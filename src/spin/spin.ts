@@ -208,10 +208,9 @@ export class Spin implements Home {
       home: this.#home,
       owners: this.#owners,
       devices: this.#devices,
-      conflict: (address, owner, claimant) => {
-        this.#notify({ kind: "address-conflict", address, owner, claimant });
-        this.detection.addressConflict(claimant, address, owner);
-      },
+      claimed: (address, owner, claimant) => this.detection.addressConflict(claimant, address, owner),
+      conflict: (address, owner, claimant) =>
+        this.#notify({ kind: "address-conflict", address, owner, claimant }),
     });
     this.#sources = new Sources(options.sources ?? [], this.#log, (observation, index) => {
       this.#observe(observation, index);
@@ -340,7 +339,7 @@ export class Spin implements Home {
       case "who-has": {
         const target = parseAddress(observation.target);
         const device = this.#devices.byMac(observation.mac);
-        if (target && device)
+        if (target && device && this.#owners.find(target, 0) < 0)
           this.detection.detectors.arpScan.asked(device.slot, target[3] as number, observation.time);
         break;
       }

@@ -1,6 +1,7 @@
 /**
- * A device that asks by ARP for many addresses of the LAN within half a minute. Measured: 20 in 30 s found the scan (255)
- * and no benign device (at most 11, a router that booted).
+ * A device that asks by ARP for many addresses of the LAN that nobody has, within half a minute. Measured: 20 in 30 s found
+ * the scan (255) and no benign device (at most 11, a router that booted). A hub that greets every device of a large home
+ * asks for as many, hence only what no known device holds is counted; a scan goes over the whole prefix.
  */
 import { DistinctSet } from "./distinct-set.ts";
 import type { DetectorSettings, Report } from "./finding.ts";
@@ -25,10 +26,10 @@ export class ArpScan {
   constructor(slots: number, report: Report) {
     this.#report = report;
     this.#targets = new DistinctSet(slots, TARGETS);
-    this.#told = new Float64Array(slots).fill(-Infinity);
+    this.#told = new Float64Array(slots);
   }
 
-  /** The device asked who has an IPv4 address (the word, in host order). */
+  /** The device asked who has an IPv4 address (the word, in host order) that no known device holds. */
   asked(slot: number, target: number, time: number): void {
     const { enable, threshold, windowMs } = this.settings;
     if (!enable) return;
@@ -45,13 +46,13 @@ export class ArpScan {
       measured,
       threshold,
       windowMs,
-      summary: `asked for ${measured >= TARGETS ? "at least " : ""}${measured} addresses of the home network in ${windowMs / 1000} s`,
+      summary: `asked for ${measured >= TARGETS ? "at least " : ""}${measured} unused addresses of the home network in ${windowMs / 1000} s`,
       peers: [],
     });
   }
 
   clear(slot: number): void {
     this.#targets.clear(slot);
-    this.#told[slot] = -Infinity;
+    this.#told[slot] = 0;
   }
 }

@@ -10,7 +10,7 @@ import { ArpScan } from "./arp-scan.ts";
 import { Attempts, isWithInternet, peerAt, type AttemptEnd } from "./attempts.ts";
 import { baseDomain } from "./base-domain.ts";
 import { DnsTunnel } from "./dns-tunnel.ts";
-import { FanOut, isRetriedPort } from "./fan-out.ts";
+import { FanOut } from "./fan-out.ts";
 import type { Report } from "./finding.ts";
 import { Flood } from "./flood.ts";
 import { hashAddress, hashText } from "./hash.ts";
@@ -86,14 +86,22 @@ export class Detectors {
   /** Once a second. @param time milliseconds since 1970; `monotonic` in milliseconds */
   tick(time: number, monotonic: number): void {
     this.#attempts.judge(monotonic - this.answerWaitMs, (end) => this.#judge(end));
-    this.flood.tick(time);
+    this.flood.tick(time, monotonic, this.#gate.isOpen(time));
     const { counters, knownMs } = this.#options;
     this.trafficPeak.tick(
       time,
       monotonic,
       (slot) => (knownMs(slot) < 0 ? -1 : counters.get(slot, Counter.BytesSent)),
-      (slot) => this.#unansweredShare(slot),
+      // Without a line nobody answers anything.
+      (slot) => this.#unansweredShare(slot) * Number(this.#gate.isOpen(time)),
     );
+  }
+
+  /** The clock was set: windows over the old times say nothing of the new. What was learned about devices stays. */
+  clockSet(): void {
+    this.#gate.clear();
+    for (let slot = 0; slot < this.#options.slots; slot++)
+      for (const detector of [this.fanOut, this.arpScan, this.dnsTunnel]) detector.clear(slot);
   }
 
   /** The slot is another device's from now on. */
@@ -120,13 +128,15 @@ export class Detectors {
     const port = hasPorts ? (rows.ports[row * 4 + 1] as number) : 0;
     const host = () => printAddress(rows.addresses, offset);
     if (!failed) {
+      this.fanOut.answered(slot, port, time);
       if (withInternet) this.#contact(slot, row, offset, domain, port, host);
       return;
     }
     if (this.#options.isStopped(row)) return;
     const isNamed = domain !== "";
     if (withInternet) {
-      if (isNamed || isRetriedPort(port)) this.#gate.failedExpected();
+      const isExpected = isNamed || this.newDestination.knows(slot, this.#destination(row, offset, domain, port));
+      if (isExpected) this.#gate.failedExpected(hashAddress(rows.addresses, offset));
       if (!this.#gate.isOpen(time)) return;
     }
     const protocol = rows.protocol[row] as number;
@@ -144,12 +154,17 @@ export class Detectors {
   /** Somebody outside answered. */
   #contact(slot: number, row: number, offset: number, domain: string, port: number, host: () => string): void {
     const { rows, knownMs } = this.#options;
-    const { addresses } = rows;
-    const place =
-      domain === "" ? hashPrefix(addresses, offset) : hashText(baseDomain(domain) === "" ? domain : baseDomain(domain));
-    const hash = (place ^ Math.imul(port + 1, 0x9e3779b1) ^ (rows.protocol[row] as number)) >>> 0;
+    const hash = this.#destination(row, offset, domain, port);
     const peer = () => `${domain === "" ? host() : domain} port ${port}`;
     this.newDestination.seen(slot, hash, peer, knownMs(slot), rows.start[row] as number);
+  }
+
+  /** Hash of what counts as one destination. */
+  #destination(row: number, offset: number, domain: string, port: number): number {
+    const { addresses, protocol } = this.#options.rows;
+    const place =
+      domain === "" ? hashPrefix(addresses, offset) : hashText(baseDomain(domain) === "" ? domain : baseDomain(domain));
+    return (place ^ Math.imul(port + 1, 0x9e3779b1) ^ (protocol[row] as number)) >>> 0;
   }
 
   #unansweredShare(slot: number): number {

@@ -20,6 +20,8 @@ export const defaultFlood: FloodSettings = { enable: true, connections: 50, pack
 
 /** The mean is taken over sub-windows of a second. */
 const MAX_SECONDS = 60;
+/** While the line is down nobody answers, and what people use goes on for a moment: then it takes so many times as much. */
+const WHILE_DOWN = 10;
 
 export class Flood {
   settings = defaultFlood;
@@ -33,6 +35,8 @@ export class Flood {
   readonly #unansweredRing: Float64Array;
   #second = 0;
   #filled = 0;
+  /** When the last second ended, monotonic. */
+  #tickedAt = -Infinity;
 
   constructor(slots: number, report: Report) {
     this.#report = report;
@@ -53,12 +57,13 @@ export class Flood {
     this.#unanswered[slot] = (this.#unanswered[slot] as number) + packets;
   }
 
-  /** Called once a second. */
-  tick(time: number): void {
+  /** Called once a second; when it comes late, as in a replay, the seconds between were quiet. @param monotonic ms */
+  tick(time: number, monotonic: number, isLineUp: boolean): void {
     const { enable, connections, packets, windowMs } = this.settings;
     const seconds = Math.min(MAX_SECONDS, Math.max(1, Math.round(windowMs / 1000)));
-    this.#second = (this.#second + 1) % MAX_SECONDS;
-    this.#filled = Math.min(this.#filled + 1, MAX_SECONDS);
+    // A turn that comes early belongs to the second that runs.
+    if (monotonic - this.#tickedAt < 500) return;
+    this.#pass(monotonic);
     for (let slot = 0; slot < this.#slots; slot++) {
       const at = slot * MAX_SECONDS + this.#second;
       this.#openedRing[at] = this.#opened[slot] as number;
@@ -70,7 +75,8 @@ export class Flood {
       const opened = this.#mean(this.#openedRing, slot, seconds);
       const unanswered = this.#mean(this.#unansweredRing, slot, seconds);
       if (opened >= connections) this.#tell(slot, time, opened, connections, seconds, "new connections");
-      else if (unanswered >= packets) this.#tell(slot, time, unanswered, packets, seconds, "unanswered packets");
+      else if (unanswered >= (isLineUp ? packets : WHILE_DOWN * packets))
+        this.#tell(slot, time, unanswered, packets, seconds, "unanswered packets");
     }
   }
 
@@ -78,6 +84,20 @@ export class Flood {
     this.#opened[slot] = this.#unanswered[slot] = 0;
     this.#openedRing.fill(0, slot * MAX_SECONDS, (slot + 1) * MAX_SECONDS);
     this.#unansweredRing.fill(0, slot * MAX_SECONDS, (slot + 1) * MAX_SECONDS);
+  }
+
+  /** Goes on to the present second, over those of which nothing was told. */
+  #pass(monotonic: number): void {
+    const passed = this.#tickedAt === -Infinity ? 1 : Math.round((monotonic - this.#tickedAt) / 1000);
+    const steps = Math.min(MAX_SECONDS, Math.max(1, passed));
+    this.#tickedAt = monotonic;
+    for (let step = 0; step < steps; step++) {
+      this.#second = (this.#second + 1) % MAX_SECONDS;
+      if (step === steps - 1) break;
+      for (let at = this.#second; at < this.#openedRing.length; at += MAX_SECONDS)
+        this.#openedRing[at] = this.#unansweredRing[at] = 0;
+    }
+    this.#filled = Math.min(this.#filled + steps, MAX_SECONDS);
   }
 
   #mean(ring: Float64Array, slot: number, seconds: number): number {

@@ -30,7 +30,8 @@ export class NewDestination {
    * @param knownMs how long the device has been known
    */
   seen(slot: number, hash: number, peer: () => string, knownMs: number, time: number): void {
-    if (!this.settings.enable || !this.#add(slot, hash) || knownMs < this.settings.learningMs) return;
+    // Learned even where it is not told: whether a peer has answered before says more than that.
+    if (!this.#add(slot, hash) || !this.settings.enable || knownMs < this.settings.learningMs) return;
     this.#report({
       type: "NewDestination",
       slot,
@@ -42,6 +43,15 @@ export class NewDestination {
       summary: "talked to a destination that it had never had before",
       peers: [peer()],
     });
+  }
+
+  /** Whether the destination has answered the device before, in all likelihood. */
+  knows(slot: number, hash: number): boolean {
+    for (let k = 0; k < 3; k++) {
+      const bit = bitOf(hash, k);
+      if (((this.#bits[slot * WORDS + (bit >>> 5)] as number) & (1 << (bit & 31))) === 0) return false;
+    }
+    return true;
   }
 
   clear(slot: number): void {
@@ -69,12 +79,17 @@ export class NewDestination {
   #add(slot: number, hash: number): boolean {
     let isNew = false;
     for (let k = 0; k < 3; k++) {
-      const bit = ((hash >>> 0) + Math.imul(k, (Math.imul(hash, 0x9e3779b1) >>> 0) | 1)) >>> 0;
-      const at = slot * WORDS + ((bit % BITS) >>> 5);
+      const bit = bitOf(hash, k);
+      const at = slot * WORDS + (bit >>> 5);
       const mask = 1 << (bit & 31);
       if (((this.#bits[at] as number) & mask) === 0) isNew = true;
       this.#bits[at] = (this.#bits[at] as number) | mask;
     }
     return isNew;
   }
+}
+
+/** Of the filter of a slot. */
+function bitOf(hash: number, k: number): number {
+  return (((hash >>> 0) + Math.imul(k, (Math.imul(hash, 0x9e3779b1) >>> 0) | 1)) >>> 0) % BITS;
 }

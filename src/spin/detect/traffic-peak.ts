@@ -78,9 +78,11 @@ export class TrafficPeak {
       const bytes = bytesSent(slot);
       const before = this.#before[slot] as number;
       this.#before[slot] = bytes;
+      // Asked for in every sample, so that it is this one's.
+      const unanswered = bytes < 0 ? 0 : unansweredShare(slot);
       if (bytes < 0 || before < 0 || isFirst || bytes < before) continue;
       const rate = ((bytes - before) * 1000) / elapsed;
-      if (this.settings.enable) this.#sample(slot, rate, time, unansweredShare);
+      if (this.settings.enable) this.#sample(slot, rate, time, unanswered);
     }
   }
 
@@ -89,7 +91,7 @@ export class TrafficPeak {
     this.#alarmedAt[slot] = this.#before[slot] = -1;
   }
 
-  #sample(slot: number, rate: number, time: number, unansweredShare: (slot: number) => number): void {
+  #sample(slot: number, rate: number, time: number, unanswered: number): void {
     const { floorBytesPerSecond, factor, threshold, learningMs } = this.settings;
     const level = Math.log2(1 + rate);
     const isKnown = (this.#samples[slot] as number) * SAMPLE_MS >= learningMs;
@@ -107,7 +109,8 @@ export class TrafficPeak {
     }
     if ((this.#alarmedAt[slot] as number) < 0) this.#alarmedAt[slot] = time;
     if (time - (this.#alarmedAt[slot] as number) >= NEW_NORMAL_MS) return this.#accept(slot, level);
-    this.#tell(slot, time, rate, 2 ** usual * factor, unansweredShare(slot));
+    // A pause ends nothing yet, but what is sent in it is no peak.
+    if (isPeak) this.#tell(slot, time, rate, 2 ** usual * factor, unanswered);
   }
 
   #learn(slot: number, level: number): void {

@@ -3,26 +3,35 @@
  * tells anything about the device.
  */
 
-/** So many attempts that should have worked fail in a row, and for so long nobody outside has answered anybody. */
+/** So many places that should have answered do not, and for so long nobody outside has answered anybody. */
 const SIGNS = 3;
 const SILENCE_MS = 10_000;
 
 export class WanGate {
   #answeredAt = -Infinity;
-  #failures = 0;
+  readonly #failed = new Set<number>();
 
   /** Somebody outside answered a device. */
   answered(time: number): void {
     if (time > this.#answeredAt) this.#answeredAt = time;
-    this.#failures = 0;
+    if (this.#failed.size > 0) this.#failed.clear();
   }
 
-  /** What should have worked did not: a name that the device had looked up, a port that applications use. */
-  failedExpected(): void {
-    this.#failures++;
+  /**
+   * What should have worked did not: a name that the device had looked up, a peer that had answered before. Each place
+   * counts once: a worm's dead master is no sign of the line.
+   */
+  failedExpected(host: number): void {
+    if (this.#failed.size < SIGNS) this.#failed.add(host);
   }
 
   isOpen(time: number): boolean {
-    return this.#failures < SIGNS || time - this.#answeredAt < SILENCE_MS;
+    return this.#failed.size < SIGNS || time - this.#answeredAt < SILENCE_MS;
+  }
+
+  /** The clock was set: what was noted by the old one says nothing. */
+  clear(): void {
+    this.#answeredAt = -Infinity;
+    this.#failed.clear();
   }
 }

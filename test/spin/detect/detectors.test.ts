@@ -44,7 +44,7 @@ describe("scans", () => {
 
   it("are none while the hosts are spread over hours, or the same host fails again and again", () => {
     const { fanOut, found } = bed();
-    for (let host = 0; host < 60; host++) fanOut.failed(attempt(`203.0.113.${host}`, 22, START + host * 60_000));
+    for (let host = 0; host < 60; host++) fanOut.failed(attempt(`203.0.113.${host}`, 22, START + host * 150_000));
     for (let again = 0; again < 1000; again++) fanOut.failed(attempt("203.0.113.7", 22, START + again, 1));
     expect(found).toEqual([]);
   });
@@ -52,7 +52,7 @@ describe("scans", () => {
   it("are none where an application retries its servers, or the device had looked the names up", () => {
     const { fanOut, found } = bed();
     for (let host = 0; host < 200; host++) {
-      fanOut.failed(attempt(`203.0.113.${host}`, 443, START + host * 100));
+      fanOut.failed(attempt(`203.0.113.${host % 50}`, 443, START + host * 100));
       fanOut.failed({ ...attempt(`198.51.100.${host}`, 9000, START + host * 100, 1), isNamed: true });
     }
     expect(found).toEqual([]);
@@ -80,6 +80,55 @@ describe("scans", () => {
     expect(found).toMatchObject([{ type: "PortScan", measured: 10, peers: ["192.0.2.9"] }]);
   });
 
+  it("are slow ones, too: thirty hosts, or ports of one host, in an hour", () => {
+    const { fanOut, found } = bed();
+    for (let host = 0; host < 30; host++) fanOut.failed(attempt(`203.0.113.${host}`, 22, START + host * 110_000));
+    expect(found).toMatchObject([{ type: "HostScan", measured: 30, threshold: 30, windowMs: 3_600_000 }]);
+    for (let port = 1; port <= 30; port++) fanOut.failed(attempt("192.0.2.9", port, START + port * 110_000, 1));
+    expect(found.at(-1)).toMatchObject({ type: "PortScan", slot: 1, measured: 30, windowMs: 3_600_000 });
+  });
+
+  it("are sixty hosts in a minute on a port that applications retry", () => {
+    const { fanOut, found } = bed();
+    for (let host = 0; host < 59; host++) fanOut.failed(attempt(`203.0.113.${host}`, 443, START + host * 100));
+    expect(found).toEqual([]);
+    fanOut.failed(attempt("203.0.113.59", 80, START + 6000));
+    expect(found).toMatchObject([{ type: "HostScan", severity: "Medium", measured: 60 }]);
+  });
+
+  it("are ports of twenty hosts in turn", () => {
+    const { fanOut, types } = bed();
+    for (let n = 0; n < 20 * 10; n++)
+      fanOut.failed({ ...attempt(`203.0.113.${n % 20}`, 1 + Math.floor(n / 20), START + n * 100), isNamed: true });
+    expect(types()).toContain("PortScan");
+  });
+
+  it("are none where a list of game servers is asked, most of which answer", () => {
+    const { fanOut, found } = bed();
+    for (let host = 0; host < 500; host++) {
+      const time = START + host * 30;
+      if (host % 3 === 0) fanOut.failed({ ...attempt(`203.0.${host >> 8}.${host & 255}`, 27_015, time), protocol: 17 });
+      else fanOut.answered(0, 27_015, time);
+    }
+    expect(found).toEqual([]);
+  });
+
+  it("are none where one in a hundred of a swarm's peers has a service's port", () => {
+    const { fanOut, found } = bed();
+    for (let host = 0; host < 2000; host++) {
+      const port = host % 100 === 0 ? 8080 : 10_007 + ((host * 7919) % 50_000);
+      fanOut.failed(attempt(`203.0.${host >> 8}.${host & 255}`, port, START + host * 30));
+    }
+    expect(found).toEqual([]);
+  });
+
+  it("are none where a path is traced", () => {
+    const { fanOut, found } = bed();
+    for (let probe = 0; probe < 60; probe++)
+      fanOut.failed({ ...attempt("203.0.113.7", 33_434 + probe, START + probe * 50), protocol: 17 });
+    expect(found).toEqual([]);
+  });
+
   it("begin anew for another device in the slot", () => {
     const { fanOut, found } = bed();
     for (let host = 0; host < 9; host++) fanOut.failed(attempt(`203.0.113.${host}`, 22, START));
@@ -94,7 +143,9 @@ describe("the gate of the line", () => {
     const gate = new WanGate();
     expect(gate.isOpen(START)).toBe(true);
     gate.answered(START);
-    for (let failure = 0; failure < 3; failure++) gate.failedExpected();
+    for (let again = 0; again < 9; again++) gate.failedExpected(7);
+    expect(gate.isOpen(START + 11_000)).toBe(true);
+    for (let host = 0; host < 3; host++) gate.failedExpected(host);
     expect(gate.isOpen(START + 9_000)).toBe(true);
     expect(gate.isOpen(START + 11_000)).toBe(false);
     gate.answered(START + 12_000);
@@ -120,7 +171,7 @@ describe("a flood", () => {
       const { opened, packets } = perSecond(second);
       for (let n = 0; n < opened; n++) flood.connected(2);
       if (packets > 0) flood.unanswered(2, packets);
-      flood.tick(START + second * 1000);
+      flood.tick(START + second * 1000, second * 1000, true);
     }
     return found;
   }
@@ -130,9 +181,66 @@ describe("a flood", () => {
     expect(run(() => ({ opened: 0, packets: 500 }), 12)[0]).toMatchObject({ type: "Flood", threshold: 300 });
   });
 
+  it("is not a page with two hundred connections once a minute, where the seconds between go by untold", () => {
+    const { found, report } = findings();
+    const flood = new Flood(SLOTS, report);
+    for (let minute = 0; minute < 30; minute++) {
+      for (let n = 0; n < 200; n++) flood.connected(2);
+      flood.tick(START + minute * 60_000, minute * 60_000, true);
+    }
+    expect(found).toEqual([]);
+  });
+
+  it("takes ten times as much while the line is down", () => {
+    for (const [packets, expected] of [
+      [2000, 0],
+      [4000, 1],
+    ] as const) {
+      const { found, report } = findings();
+      const flood = new Flood(SLOTS, report);
+      for (let second = 0; second < 10; second++) {
+        flood.unanswered(1, packets);
+        flood.tick(START + second * 1000, second * 1000, false);
+      }
+      expect(found).toHaveLength(expected);
+    }
+  });
+
   it("is not a page with two hundred connections, nor a call whose other side is late", () => {
     expect(run((second) => ({ opened: second === 20 ? 200 : 2, packets: 0 }), 60)).toEqual([]);
     expect(run((second) => ({ opened: 0, packets: second < 4 ? 400 : 0 }), 60)).toEqual([]);
+  });
+});
+
+describe("a DNS tunnel that takes its time", () => {
+  it("is ten thousand letters of very long names in an hour, with what people ask in between", () => {
+    const { found, report } = findings();
+    const tunnel = new DnsTunnel(SLOTS, report);
+    for (let n = 0; n < 220; n++) {
+      const time = START + n * 15_000;
+      tunnel.asked(0, `${"abcdefghij".repeat(5)}${n}.t.example.net`, "A", time);
+      for (let other = 0; other < 12; other++)
+        tunnel.asked(0, `h${n}.site${(n * 7 + other) % 300}.example`, "A", time + other);
+    }
+    expect(found[0]).toMatchObject({
+      type: "DNSTunnel",
+      severity: "Medium",
+      windowMs: 3_600_000,
+      peers: ["example.net"],
+    });
+  });
+
+  it("is not a hundred frames of advertisements an hour, nor a virus scanner", () => {
+    const { found, report } = findings();
+    const tunnel = new DnsTunnel(SLOTS, report);
+    for (let n = 0; n < 100; n++) {
+      const time = START + n * 36_000;
+      tunnel.asked(0, `${"0123456789abcdef".repeat(2)}${n}.frame.ads.example`, "A", time);
+      tunnel.asked(0, "page.ads.example", "A", time + 1);
+      for (let k = 0; k < 30; k++)
+        tunnel.asked(1, `${n}-${k}-0123456789abcdefghijklm.avqs.mcafee.com`, "A", time + k * 1000);
+    }
+    expect(found.filter(({ severity }) => severity !== "Info")).toEqual([]);
   });
 });
 
