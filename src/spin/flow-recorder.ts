@@ -113,6 +113,6 @@ export interface FlowRecorder {
   erase(mac: number): Promise<void>;
   /** All that is kept of a device, oldest first. */
   export(mac: number): AsyncIterableIterator<LoggedRow>;
-  /** Writes what waits, and the last. */
-  close(): Promise<void>;
+  /** Writes what waits, and which flows live. */
+  close(rows: FlowRows, macOf: (slot: number) => number | undefined, nameOf: (row: number) => string): Promise<void>;
 }

@@ -31,7 +31,7 @@ const MAX_WAITING = 8192;
 export interface FlowTableOptions extends CreditsOptions {
   readonly limit: number;
   readonly home: HomeMap;
-  readonly ended: EndedFlows;
+  readonly ended: Pick<EndedFlows, "add">;
   readonly baselines: Baselines;
 }
 

@@ -38,6 +38,7 @@ export interface HistoryOptions {
 
 const COLUMNS = [Counter.BytesSent, Counter.BytesReceived, Counter.BlockedPackets] as const;
 const WIDTH = COLUMNS.length;
+const NOTHING: readonly number[] = COLUMNS.map(() => 0);
 const SAMPLES = Object.values(SPANS).reduce((sum, { samples }) => sum + samples, 0);
 /** Of an interval, so much may pass unwatched before its values are suspect. */
 const UNWATCHED_PART = 0.1;
@@ -89,10 +90,11 @@ export class History {
     for (const span of this.#all) span.clear(slot);
   }
 
-  /** Belongs into one document with the counters: the open intervals are differences from them. */
+  /** With the counters as they stand, because what a later save of them has more was moved since. */
   save(): unknown {
     const { counters, devices } = this.#options;
-    const pack = (slot: number) => packed(this.#all.flatMap((span) => span.save(slot)));
+    const pack = (slot: number) =>
+      packed([...COLUMNS.map((column) => counters.get(slot, column)), ...this.#all.flatMap((span) => span.save(slot))]);
     return {
       at: Math.round(this.#watchedUntil),
       spans: packed(this.#all.flatMap((span) => span.state())),
@@ -112,8 +114,12 @@ export class History {
     this.#watchedUntil = at as number;
     this.#patientUntil = this.#options.clock.monotonic() + PATIENCE_MS;
     const load = (slot: number, text: unknown) => {
-      const next = unpacked(text, (SAMPLES + this.#all.length) * WIDTH);
-      for (const span of this.#all) if (next) span.load(slot, next);
+      const next = unpacked(text, (SAMPLES + this.#all.length + 1) * WIDTH);
+      if (!next) return;
+      const { counters } = this.#options;
+      const since = COLUMNS.map((column) => Math.max(0, counters.get(slot, column) - next()));
+      // In which minute it was nobody knows; in which hour, and on which day, most likely the one that was open.
+      for (const span of this.#all) span.load(slot, next, span === this.#spans.Minute ? NOTHING : since);
     };
     load(this.#options.counters.home, home);
     for (const entry of devices as unknown[]) {
@@ -233,10 +239,13 @@ class Span {
     });
   }
 
-  /** @param next Gives one number after the other, in the order of `save`. */
-  load(slot: number, next: () => number): void {
+  /**
+   * @param next Gives one number after the other, in the order of `save`.
+   * @param since What was moved after that, by column: it belongs to the interval that was open.
+   */
+  load(slot: number, next: () => number, since: readonly number[] = NOTHING): void {
     for (let k = slot * WIDTH; k < (slot + 1) * WIDTH; k++) {
-      this.#marks[k] = this.#counter(k) - next();
+      this.#marks[k] = this.#counter(k) - next() - (since[k % WIDTH] as number);
       this.#past((interval) => (this.#values[this.#index(interval, k)] = next()));
     }
   }

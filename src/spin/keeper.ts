@@ -1,4 +1,7 @@
-/** When the home is written to the state file: rarely, because flash wears, but soon when rows or their numbers change. */
+/**
+ * When the home is written to the state file: rarely, because flash wears, but soon when rows or their numbers change. Its
+ * history, which is most of what there is to write, has a document of its own: each hour, and when the agent stops.
+ */
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import type { Store } from "../lib/store.ts";
@@ -12,6 +15,9 @@ import { STATE_DOCUMENT } from "./state.ts";
 const ROWS_PAUSE_MS = 900;
 const ROWS_LONGEST_PAUSE_MS = 30_000;
 const QUIET_MS = 60_000;
+/** At most so often goes the history to flash; each write is one of the state's too, so that counters and marks belong together. */
+const HISTORY_MS = 60 * 60_000;
+export const HISTORY_DOCUMENT = "history";
 /** Instance numbers are reserved on disk by so many, so that none is given twice whatever happens. */
 const NUMBERS_AT_ONCE = 256;
 
@@ -23,6 +29,7 @@ export interface KeeperOptions {
   readonly intervalMs: number;
   /** The document, with the numbers below `reserved` as given out. */
   readonly document: (reserved: number) => unknown;
+  readonly history: () => unknown;
 }
 
 export class Keeper {
@@ -30,6 +37,7 @@ export class Keeper {
   /** Numbers below are on disk as given out, or about to be. */
   #reserved: number;
   #savedAt: number;
+  #historySavedAt: number;
   #rowsSavedAt = -Infinity;
   #rowsPause = ROWS_PAUSE_MS;
   #isOpen = false;
@@ -37,7 +45,7 @@ export class Keeper {
   constructor(options: KeeperOptions, reserved: number) {
     this.#options = options;
     this.#reserved = reserved;
-    this.#savedAt = options.clock.monotonic();
+    this.#savedAt = this.#historySavedAt = options.clock.monotonic();
   }
 
   /** Reserves the first numbers, before anybody can see one. */
@@ -55,7 +63,15 @@ export class Keeper {
     const { devices, log } = this.#options;
     this.#isOpen = false;
     this.#reserved = devices.nextNumber;
-    await this.#write().catch((error: unknown) => log.error("the counters were not saved", error));
+    await Promise.all([this.#write(), this.saveHistory()]).catch((error: unknown) =>
+      log.error("the counters were not saved", error),
+    );
+  }
+
+  saveHistory(): Promise<void> {
+    const { clock, store, history } = this.#options;
+    this.#historySavedAt = clock.monotonic();
+    return store.save(HISTORY_DOCUMENT, history);
   }
 
   save(): Promise<void> {
@@ -78,8 +94,10 @@ export class Keeper {
       this.#rowsPause = Math.min(this.#rowsPause * 2, ROWS_LONGEST_PAUSE_MS);
     }
     const numbersDue = devices.nextNumber + NUMBERS_AT_ONCE / 4 > this.#reserved;
-    if (rowsDue || numbersDue || now - this.#savedAt >= intervalMs)
-      this.save().catch((error: unknown) => log.error("the counters were not saved", error));
+    const historyDue = now - this.#historySavedAt >= HISTORY_MS;
+    const failed = (error: unknown) => log.error("the counters were not saved", error);
+    if (rowsDue || numbersDue || historyDue || now - this.#savedAt >= intervalMs) this.save().catch(failed);
+    if (historyDue) this.saveHistory().catch(failed);
   }
 
   async #write(): Promise<void> {

@@ -40,7 +40,7 @@ export class Queries {
   }
 
   flows(filter: QueryFilter): QueryPage<FlowRow> {
-    const wanted = this.#parse(filter, "f");
+    const wanted = this.parse(filter, "f");
     const found = new Newest(wanted.limit + 1, wanted.before);
     this.#findLive(wanted, found);
     for (const device of this.#devices(wanted)) this.#findEnded(wanted, device.slot, found);
@@ -50,7 +50,7 @@ export class Queries {
   }
 
   destinations(filter: QueryFilter): QueryPage<DestinationRow> {
-    const wanted = this.#parse(filter, "d");
+    const wanted = this.parse(filter, "d");
     const { destinations } = this.#options;
     const { words, serial, firstSeen, lastSeen } = destinations;
     const found = new Newest(wanted.limit + 1, wanted.before);
@@ -62,6 +62,13 @@ export class Queries {
         found.add(serial[row] as number, slot, row);
       });
     return this.#page(found, wanted.limit, "d", (slot, row) => this.#destinationRow(slot, row));
+  }
+
+  /** Of the flows in the table the newest, one more than wanted; serials as the table has them. */
+  liveFlows(wanted: Wanted): { serial: number; row: FlowRow }[] {
+    const found = new Newest(wanted.limit + 1, wanted.before);
+    this.#findLive(wanted, found);
+    return found.sorted().map(({ serial, at }) => ({ serial, row: this.#liveRow(at) }));
   }
 
   /** Walks all rows, so it makes nothing per row. */
@@ -202,48 +209,60 @@ export class Queries {
     const last = newest.at(-1);
     return {
       rows: newest.map(({ group, at }) => rowOf(group, at)),
-      nextCursor: truncated && last ? `${kind}.${this.#options.epoch}.${last.serial.toString(36)}` : "",
+      nextCursor: truncated && last ? this.cursor(kind, last.serial) : "",
       truncated,
     };
   }
 
-  #parse(filter: QueryFilter, kind: string): Wanted {
+  /** @param detail What the kind needs besides the place. */
+  cursor(kind: string, place: number, detail = 0): string {
+    return `${kind}.${this.#options.epoch}.${place.toString(36)}${detail === 0 ? "" : `.${detail.toString(36)}`}`;
+  }
+
+  /** @throws QueryError */
+  parse(filter: QueryFilter, kind: string): Wanted {
     const limit = filter.limit ?? DEFAULT_LIMIT;
     if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT)
       throw new QueryError(`Limit is ${limit}, not 1 to ${MAX_LIMIT}`);
     const since = filter.since ?? -Infinity;
     const until = filter.until ?? Infinity;
     if (since > until) throw new QueryError("Since is after Until");
+    const mac = filter.physAddress ? macOf(filter.physAddress) : undefined;
     return {
       limit,
-      before: filter.cursor ? this.#parseCursor(filter.cursor, kind) : Infinity,
-      slot: filter.physAddress ? this.#slotOf(filter.physAddress) : undefined,
+      ...(filter.cursor ? this.#parseCursor(filter.cursor, kind) : { before: Infinity, detail: undefined }),
+      mac,
+      slot: mac === undefined ? undefined : (this.#options.devices.byMac(mac)?.slot ?? -1),
       since,
       until,
       ...destinationFilter(filter.destination ?? ""),
     };
   }
 
-  #slotOf(physAddress: string): number {
-    const mac = parseMac(physAddress);
-    if (mac === undefined) throw new QueryError(`PhysAddress "${physAddress.slice(0, 40)}" is not a MAC address`);
-    return this.#options.devices.byMac(mac)?.slot ?? -1;
-  }
-
-  #parseCursor(cursor: string, kind: string): number {
-    const match = /^([fd])\.([a-z0-9]+)\.([a-z0-9]{1,11})$/.exec(cursor);
+  #parseCursor(cursor: string, kind: string): Pick<Wanted, "before" | "detail"> {
+    const match = /^([a-z])\.([a-z0-9]+)\.([a-z0-9]{1,11})(?:\.([a-z0-9]{1,6}))?$/.exec(cursor);
     if (!match) throw new QueryError("Cursor is none that a Query gave");
     if (match[1] !== kind) throw new QueryError("Cursor is another Kind's");
     if (match[2] !== this.#options.epoch)
       throw new QueryError("Cursor is from before the agent restarted; start again without");
-    return Number.parseInt(match[3] as string, 36);
+    return { before: Number.parseInt(match[3] as string, 36), detail: Number.parseInt(match[4] ?? "0", 36) };
   }
 }
 
-interface Wanted {
+function macOf(physAddress: string): number {
+  const mac = parseMac(physAddress);
+  if (mac === undefined) throw new QueryError(`PhysAddress "${physAddress.slice(0, 40)}" is not a MAC address`);
+  return mac;
+}
+
+export interface Wanted {
   readonly limit: number;
   /** Only rows with a lower serial. */
   readonly before: number;
+  /** What the cursor says besides; `undefined`: there is none. */
+  readonly detail: number | undefined;
+  /** `undefined`: every device. */
+  readonly mac: number | undefined;
   /** `undefined`: every device; -1: none. */
   readonly slot: number | undefined;
   readonly since: number;

@@ -20,18 +20,21 @@ import { DeviceTable } from "./devices.ts";
 import type { DeviceRow } from "./devices.ts";
 import { HomeMap, peerOffset } from "./direction.ts";
 import { EndedFlows } from "./ended-flows.ts";
+import type { FlowRecorder } from "./flow-recorder.ts";
 import { FlowTable } from "./flows.ts";
 import { History } from "./history.ts";
 import { Identities } from "./identities.ts";
-import { Keeper } from "./keeper.ts";
+import { HISTORY_DOCUMENT, Keeper } from "./keeper.ts";
 import { Merges } from "./merges.ts";
 import { Names } from "./names.ts";
 import { Neighbourhood } from "./neighbourhood.ts";
 import type { Health, Observation, Source } from "./observation.ts";
 import { Owners } from "./owners.ts";
+import { Past } from "./past.ts";
 import type { Authority, ListResolver } from "./policy.ts";
 import { Queries } from "./query.ts";
 import { Reconciler } from "./reconciler.ts";
+import { Recording } from "./recording.ts";
 import { RuleBook } from "./rules.ts";
 import type { RuleHits } from "./rules.ts";
 import { RulesInForce } from "./rules-in-force.ts";
@@ -73,6 +76,8 @@ export interface SpinOptions {
   /** Without one, nothing outlives the process. */
   readonly store?: Store;
   readonly limits?: Partial<Limits>;
+  /** Who keeps what has been. Without one, Query() has the flows of the table and the devices' rings alone. */
+  readonly flowLog?: FlowRecorder;
   /** Without one, rules are kept and resolved, and obeyed by nobody: they stay Pending. */
   readonly enforcer?: Enforcer;
   readonly sources?: readonly Source[];
@@ -96,6 +101,7 @@ export class Spin implements Home {
   readonly capture: CaptureFigures;
   readonly detection: Detection;
   readonly history: History;
+  readonly past: Past;
 
   readonly #options: SpinOptions;
   readonly #limits: Limits;
@@ -111,6 +117,7 @@ export class Spin implements Home {
   readonly #names: Names;
   readonly #destinations: Destinations;
   readonly #ended: EndedFlows;
+  readonly #recording: Recording | undefined;
   #connections: readonly Endpoint[] = [];
   readonly #baselines = new Baselines();
   readonly #flows: FlowTable;
@@ -174,6 +181,8 @@ export class Spin implements Home {
     this.#names = new Names(slots, limits.namesPerDevice, limits.addressesPerName);
     this.#destinations = new Destinations(slots, limits.destinationsPerDevice);
     this.#ended = new EndedFlows(slots, limits.endedFlowsPerDevice);
+    const { flowLog: log } = options;
+    this.#recording = log && new Recording({ log, devices: this.#devices, owners: this.#owners, names: this.#names });
     this.#flows = new FlowTable({
       limit: limits.flows,
       slots,
@@ -182,7 +191,7 @@ export class Spin implements Home {
       counters: this.#counters,
       destinations: this.#destinations,
       names: this.#names,
-      ended: this.#ended,
+      ended: this.#recording ?? this.#ended,
       baselines: this.#baselines,
       sent: (slot, time) => this.#devices.sent(slot, time, clock.monotonic()),
       watch: {
@@ -209,8 +218,7 @@ export class Spin implements Home {
       owners: this.#owners,
       devices: this.#devices,
       claimed: (address, owner, claimant) => this.detection.addressConflict(claimant, address, owner),
-      conflict: (address, owner, claimant) =>
-        this.#notify({ kind: "address-conflict", address, owner, claimant }),
+      conflict: (address, owner, claimant) => this.#notify({ kind: "address-conflict", address, owner, claimant }),
     });
     this.#sources = new Sources(options.sources ?? [], this.#log, (observation, index) => {
       this.#observe(observation, index);
@@ -242,6 +250,16 @@ export class Spin implements Home {
       verdicts: () => this.#inForce.verdicts,
       epoch: randomBytes(4).readUInt32BE().toString(36),
     });
+    log?.begin(() => this.#flows.rows.nextSerial++);
+    this.past = new Past({
+      clock,
+      queries: this.#queries,
+      rows: this.#flows.rows,
+      devices: this.#devices,
+      history: this.history,
+      log,
+      blocks: (mac, peer, protocol, port) => this.#blocksNow(mac, peer, protocol, port),
+    });
     this.summary = summaryOf(this.#counters, this.#devices, () => this.#reconciler?.restored ?? 0);
     this.capture = captureOf({
       sources: options.sources ?? [],
@@ -258,13 +276,14 @@ export class Spin implements Home {
       rulesError: () => this.#reconciler?.trouble ?? "",
       isEnforcing: () => this.#reconciler?.enforces ?? false,
       rulesHeld: () => this.#rulesHeld,
-      saveError: () => options.store?.refusal ?? "",
+      saveError: () => options.store?.refusal || (log?.refusal ? `flow log: ${log.refusal}` : ""),
       isOffloaded: () => this.#flows.offloaded > 0,
       changed: () => this.#notify({ kind: "status-changed" }),
       partChanged: () => this.#notify({ kind: "part-changed" }),
     });
 
     const state = loadState(options.store?.load(STATE_DOCUMENT), this.#stateParts());
+    this.history.load(options.store?.load(HISTORY_DOCUMENT));
     this.#savedHits = state.hits;
     this.#savedReadings = state.readings;
     if (state.readings !== undefined) options.enforcer?.resume?.(state.readings);
@@ -321,6 +340,7 @@ export class Spin implements Home {
   #observe(observation: Observation, source: number): void {
     // A replay's clock moves with its observations: what was due before this one happens before it.
     this.#tickIfDue();
+    this.#recording?.observed(observation);
     switch (observation.kind) {
       case "flows":
         this.#events.received += observation.columns.length;
@@ -377,6 +397,7 @@ export class Spin implements Home {
     await this.#harvesting;
     await within(STOP_PATIENCE_MS, this.harvest(true));
     await this.#keeper?.close();
+    await this.#recording?.close(this.#flows.rows);
     await this.#reconciler?.close().catch((error: unknown) => this.#log.warn("the enforcer did not close", error));
   }
 
@@ -393,6 +414,7 @@ export class Spin implements Home {
     this.history.tick(this.#isWatched());
     this.#destinations.tick(now);
     this.#flows.tick();
+    this.#recording?.tick(this.#flows.rows);
     this.#answers.tick();
     this.detection.tick();
     if (++this.#ticks % SWEEP_TICKS === 0) this.#owners.sweep(now);
@@ -492,6 +514,13 @@ export class Spin implements Home {
     this.history.clear(slot);
   }
 
+  #blocksNow(mac: number, peer: Uint32Array | undefined, protocol: number, port: number): boolean {
+    const device = this.#devices.byMac(mac);
+    if (device?.blocked === true || !device || !peer) return device?.blocked ?? false;
+    const names = this.#names.all(device.slot, peer, 0);
+    return this.#inForce.verdicts.blocks({ mac, words: peer, offset: 0, names, protocol, port });
+  }
+
   /** A rule of ours stops the flow. */
   #isStopped(row: number): boolean {
     const { rows } = this.#flows;
@@ -571,7 +600,7 @@ export class Spin implements Home {
 
   setName(number: number, name: string): Promise<void> {
     this.#devices.setName(this.#row(number), name);
-    return this.save();
+    return this.#keeper?.save() ?? Promise.resolve();
   }
 
   merge(number: number, into: number | undefined): Promise<void> {
@@ -584,8 +613,9 @@ export class Spin implements Home {
   }
 
   forget(number: number): Promise<void> {
-    this.#devices.remove(this.#row(number), "forgotten");
-    return this.save();
+    const row = this.#row(number);
+    this.#devices.remove(row, "forgotten");
+    return Promise.all([this.save(), this.#options.flowLog?.erase(row.mac)]).then(() => undefined);
   }
 
   queryFlows(filter: QueryFilter): QueryPage<FlowRow> {
@@ -639,7 +669,7 @@ export class Spin implements Home {
   // ---- state -------------------------------------------------------------------------------------------------------
 
   async save(): Promise<void> {
-    await this.#keeper?.save();
+    await Promise.all([this.#keeper?.save(), this.#keeper?.saveHistory()]);
   }
 
   #keeperOf(store: Store, reserved: number): Keeper {
@@ -656,6 +686,7 @@ export class Spin implements Home {
         devices: this.#devices,
         intervalMs: this.#limits.saveIntervalMs,
         document,
+        history: () => this.history.save(),
       },
       reserved,
     );
@@ -683,7 +714,6 @@ export class Spin implements Home {
       baselines: this.#baselines,
       names: this.#names,
       detection: this.detection,
-      history: this.history,
       now: this.#clock.now(),
       monotonic: this.#clock.monotonic(),
     };

@@ -9,7 +9,6 @@ import type { Counters } from "./counters.ts";
 import type { Detection } from "./detection.ts";
 import type { DeviceTable, SavedDevice } from "./devices.ts";
 import type { FlowRows } from "./flow-rows.ts";
-import type { History } from "./history.ts";
 import type { Names } from "./names.ts";
 import type { Merges } from "./merges.ts";
 import { Evidence } from "./owners.ts";
@@ -27,7 +26,6 @@ export interface StateParts {
   readonly baselines: Baselines;
   readonly names: Names;
   readonly detection: Detection;
-  readonly history: History;
   /** Both clocks at the moment of saving or loading: deadlines are kept as the wall's. */
   readonly now: number;
   readonly monotonic: number;
@@ -90,7 +88,6 @@ export function saveState(
     readings,
     names: savedNames,
     detection: parts.detection.save(),
-    history: parts.history.save(),
     flows: packBaselines(rows, parts.baselines),
   };
 }
@@ -117,7 +114,6 @@ export function loadState(document: unknown, parts: StateParts): LoadedState {
   }
   baselines.load(state["flows"]);
   parts.detection.load(state["detection"]);
-  parts.history.load(state["history"]);
   const reservedNumbers = Math.max(count(state["reservedNumbers"]), devices.nextNumber);
   return { reservedNumbers, hits, readings: state["readings"] };
 }

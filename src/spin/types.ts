@@ -126,6 +126,65 @@ export interface FlowRow {
   readonly BytesReceived: number;
   readonly PacketsSent: number;
   readonly PacketsReceived: number;
+  /** More than one where the log has summed up; absent: one. */
+  readonly Flows?: number;
+}
+
+/** A row of Query(Blocked): what rules stopped within a minute. */
+export interface BlockedRow extends FlowRow {
+  /** Instance number; 0: not known. */
+  readonly Rule: number;
+}
+
+/** A row of Query(DNSQueries): the same question of a device within a minute; of what is older, within an hour. */
+export interface QuestionRow {
+  readonly Time: number;
+  readonly PhysAddress: string;
+  /** `*.example.com` where names under a domain were too many to keep, `*` for all others. */
+  readonly Name: string;
+  readonly Type: string;
+  /** The first addresses of the newest answer. */
+  readonly Answers: readonly string[];
+  readonly AnswerCount: number;
+  readonly TTL: number;
+  /** Of the newest answer; -1: none was seen. */
+  readonly ResultCode: number;
+  readonly Count: number;
+}
+
+/** A row of Query(History): what a device moved in a minute, an hour or a day. */
+export interface HistoryRow {
+  readonly Start: number;
+  readonly End: number;
+  readonly PhysAddress: string;
+  readonly BytesSent: number;
+  readonly BytesReceived: number;
+  readonly BlockedPackets: number;
+  readonly SuspectData: boolean;
+}
+
+/** Who had that address and port of the Internet's at that time? */
+export interface ResolveQuestion {
+  readonly time: number;
+  readonly toleranceMs: number;
+  readonly protocol: number;
+  /** Canonical. */
+  readonly sourceAddress: string;
+  /** `undefined` for protocols without ports. */
+  readonly sourcePort: number | undefined;
+  readonly destinationAddress: string | undefined;
+  readonly destinationPort: number | undefined;
+}
+
+export interface Resolved {
+  /** Exactly one device can have been it. */
+  readonly found: boolean;
+  /** Instance number; `undefined` also where its row is gone. */
+  readonly device: number | undefined;
+  readonly physAddress: string;
+  readonly flowCount: number;
+  /** A rule in force now stops the device, or such traffic of it. */
+  readonly blocked: boolean;
 }
 
 /** A row of Query(Destinations): all flows of a device with one peer, protocol and port. */
@@ -252,6 +311,15 @@ export const defaultLimits: Limits = {
 
 export type SpinStatus = "Disabled" | "Starting" | "Running" | "Degraded" | "Error";
 
+/** What has been (past.ts). Methods reject, or throw, QueryError. */
+export interface HomePast {
+  flows(filter: QueryFilter): Promise<QueryPage<FlowRow>>;
+  questions(filter: QueryFilter): Promise<QueryPage<QuestionRow>>;
+  blocked(filter: QueryFilter): Promise<QueryPage<BlockedRow>>;
+  history(filter: QueryFilter): QueryPage<HistoryRow>;
+  resolve(question: ResolveQuestion): Promise<Resolved>;
+}
+
 /** What `class Spin` (spin.ts) offers to the objects, the demo, replay and run, besides its RuleBook `rules`. */
 export interface Home {
   /** Milliseconds since 1970, by the clock that the home reckons with: a replay's is the capture's. */
@@ -286,6 +354,8 @@ export interface Home {
 
   /** Throws QueryError. */
   queryFlows(filter: QueryFilter): QueryPage<FlowRow>;
+  /** With the flow log, DNS questions, what was blocked, the histories. Reject with QueryError. */
+  readonly past: HomePast;
   queryDestinations(filter: QueryFilter): QueryPage<DestinationRow>;
   /** Names (or addresses without one) of the destinations with most bytes in the last 24 h. */
   topDestinations(number: number, count: number): readonly { readonly name: string; readonly bytes: number }[];

@@ -171,22 +171,28 @@ export class FlowLog implements FlowRecorder {
 
   // ---- time --------------------------------------------------------------------------------------------------------
 
-  tick(rows: FlowRows, macOf: (slot: number) => number | undefined, nameOf: (row: number) => string): void {
+  tick(rows: FlowRows, macOf: MacOf, nameOf: NameOf): void {
     if (this.#isClosed) return;
     const { clock } = this.#options;
     const now = clock.monotonic();
     this.#age.tick();
     this.#allow(now);
-    if (++this.#ticks % PARTS_TICKS === 0)
-      this.#parts.each(rows, clock.now(), (row) => {
-        const mac = macOf(rows.device[row] as number);
-        this.#one.length = 0;
-        if (mac !== undefined && readFlow(this.#one, mac, rows, row, nameOf(row), this.#parts, true, this.#nextSerial))
-          this.#put();
-      });
+    if (++this.#ticks % PARTS_TICKS === 0) this.#keepParts(rows, macOf, nameOf);
     const isDue = now - this.#oldest >= WRITE_MS || (this.#pending.length >= WRITE_ROWS && !this.#pending.isBrief);
     if (this.#pending.length > 0 && isDue && this.#writing.length === 0) this.#write();
     if (this.#ticks % UPKEEP_TICKS === 0) void this.#do(() => this.#upkeep());
+  }
+
+  #keepParts(rows: FlowRows, ...[macOf, nameOf, isLast = false]: [MacOf, NameOf, boolean?]): void {
+    this.#parts.each(rows, isLast ? Infinity : this.#options.clock.now(), (row) => {
+      const mac = macOf(rows.device[row] as number);
+      this.#one.length = 0;
+      if (mac === undefined || !readFlow(this.#one, mac, rows, row, nameOf(row), this.#parts, true, this.#nextSerial))
+        return;
+      // Whoever sees the flow next counts all of it, from the kernel's own counters.
+      if (isLast) this.#one.totals.fill(0);
+      this.#put();
+    });
   }
 
   /** The day's share of the disk's life. */
@@ -410,8 +416,9 @@ export class FlowLog implements FlowRecorder {
     });
   }
 
-  async close(): Promise<void> {
+  async close(rows: FlowRows, macOf: MacOf, nameOf: NameOf): Promise<void> {
     this.#isClosed = true;
+    this.#keepParts(rows, macOf, nameOf, true);
     if (this.#pending.length > 0) this.#write();
     await this.#do(() => this.#shelf.clean(true));
   }
@@ -427,6 +434,9 @@ export class FlowLog implements FlowRecorder {
     return this.#do(() => Promise.resolve());
   }
 }
+
+type MacOf = (slot: number) => number | undefined;
+type NameOf = (row: number) => string;
 
 const small = (blocks: readonly Block[]) => blocks.filter(({ rows }) => rows < MAX_BLOCK_ROWS / 2).length;
 
