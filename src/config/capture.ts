@@ -8,6 +8,8 @@ export const captureOptions = {
   enable: bool("Observe traffic. Without it no rule is brought into force after a start.", true),
   interface: many("LAN interface; none: found from routes and bridges.", interfaceName, "the name of an interface"),
   counter_interval: number("Seconds that a counter may be old.", 5, 1, 60),
+  frames: bool("Read what devices tell the LAN by ARP, DHCP, mDNS and LLDP; needs CAP_NET_RAW for the helper.", true),
+  hosts: bool("Read the names of devices in /etc/hosts and /etc/ethers.", true),
   leases: many(
     "File of DHCP leases, of dnsmasq or odhcpd; none: where they usually are.",
     (value) => value.startsWith("/"),

@@ -7,7 +7,9 @@ import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { ConntrackSource } from "../capture/conntrack.ts";
 import { DnsSource } from "../capture/dns.ts";
+import { HostsSource } from "../capture/hosts.ts";
 import { Lan } from "../capture/lan.ts";
+import { FramesSource } from "../capture/lan-frames.ts";
 import { LeasesSource } from "../capture/leases.ts";
 import { NeighboursSource } from "../capture/neighbours.ts";
 import { NetworkSource } from "../capture/network.ts";
@@ -176,7 +178,7 @@ export class Gateway {
 
   #sources(helper: NetfilterHelper | undefined) {
     const { log } = this.#options;
-    const { interface: interfaces, counter_interval, leases } = this.#config.capture;
+    const { interface: interfaces, counter_interval, leases, frames, hosts } = this.#config.capture;
     const lan = new Lan(interfaces);
     const common = { helper, clock: systemClock, log: log.child("capture") };
     const network = new NetworkSource({ ...common, lan, interfaces });
@@ -187,6 +189,10 @@ export class Gateway {
       new DnsSource(common),
       new NeighboursSource({ ...common, lan }),
       new LeasesSource({ clock: systemClock, log: common.log, ...(leases.length > 0 ? { files: leases } : {}) }),
+      ...(frames ? [new FramesSource({ ...common, lan })] : []),
+      ...(hosts
+        ? [new HostsSource({ clock: systemClock, log: common.log, ...(leases.length > 0 ? { leases } : {}) })]
+        : []),
     ];
     const control = (setRunning: (running: boolean) => void) =>
       captureControl({
