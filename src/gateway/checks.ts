@@ -100,16 +100,28 @@ async function privilegeChecks({ capture }: Config): Promise<Check[]> {
   const helper = new NetfilterHelper({ command: [program], log: silentLog });
   const runs = helper.run(control.signal);
   const reason = await helper.usable();
+  const { mayReadFrames } = helper;
   let kernel = "";
   if (reason === undefined)
     kernel = await helper.dumpConntrack(() => undefined, { buffers: 1, pauseMs: 0 }).then(() => "", String);
   control.abort();
   await runs;
-  const remedy = `setcap cap_net_admin+ep ${program}, or start the agent with these capabilities`;
+  const remedy = `setcap cap_net_admin,cap_net_raw+ep ${program}, or start the agent with these capabilities`;
   if (reason !== undefined) checks.push(fail("privileges", "helper", `${program}: ${reason}`, remedy));
   else if (kernel !== "")
     checks.push(fail("privileges", "helper", `${program} may not read conntrack: ${kernel}`, remedy));
   else checks.push(ok("privileges", "helper", `${program} works`));
+  if (reason === undefined)
+    checks.push(
+      mayReadFrames
+        ? ok("privileges", "frames", capture.frames ? "may be read" : "may be read; option frames is off")
+        : warn(
+            "privileges",
+            "frames",
+            "the helper lacks CAP_NET_RAW: no ARP scans, names, models and MUD URLs from the LAN, and no captures",
+            remedy,
+          ),
+    );
   return checks;
 }
 

@@ -95,6 +95,15 @@ describeUnless(sceneMissing(), "doctor on the gateway of a live home", () => {
     expect(of("flow offload")).toMatchObject({ State: "warn" });
   });
 
+  test("tells that the helper may not read frames, which fails nothing else", () => {
+    expect(examine().of("frames")).toMatchObject({ State: "ok" });
+    const { of, code } = examine("setpriv", "--bounding-set", "-net_raw");
+    expect(of("frames")).toMatchObject({ State: "warn", Remedy: expect.stringContaining("cap_net_raw+ep") });
+    expect(of("frames")?.Found).toContain("lacks CAP_NET_RAW");
+    expect(of("helper")).toMatchObject({ State: "ok" });
+    expect(code).toBe(0);
+  });
+
   test("tells a user without privileges what the helper lacks", () => {
     const helper = join(s.home.folder, "helper");
     copyFileSync(resolve("build/spin-usp-helper"), helper);
@@ -110,7 +119,7 @@ describeUnless(sceneMissing(), "doctor on the gateway of a live home", () => {
     expect(code).toBe(1);
     expect(of("helper")).toMatchObject({
       State: "fail",
-      Remedy: expect.stringContaining(`setcap cap_net_admin+ep ${helper}`),
+      Remedy: expect.stringContaining(`setcap cap_net_admin,cap_net_raw+ep ${helper}`),
     });
     expect(of("helper")?.Found).toContain("the helper lacks CAP_NET_ADMIN");
     expect(of("doctor itself")?.Found).toBe("user 65534");
