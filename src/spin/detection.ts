@@ -70,6 +70,12 @@ export class Detection {
     this.incidents.tick(clock.now());
   }
 
+  /** All flows have been read as they stood at that time (milliseconds since 1970). */
+  read(startedAt: number): void {
+    const { clock } = this.#options;
+    this.detectors.read(clock.monotonic() - Math.max(0, clock.now() - startedAt));
+  }
+
   /**
    * The claimant shows an address as its own that its owner still holds. An owner that is silent from then on may be
    * asleep, and the claimant answer for it (Bonjour's sleep proxies do).

@@ -348,6 +348,7 @@ export class Spin implements Home {
         break;
       case "dumped":
         this.#flows.dumped(observation.startedAt, source);
+        this.detection.read(observation.startedAt);
         break;
       case "query":
         this.#asked(observation);

@@ -30,8 +30,9 @@ export interface DetectorsOptions {
 }
 
 const TCP = 6;
-/** Counters are read every few seconds; then it shows whether somebody answered. */
+/** An answer has so long; where counters are read by dumps, it shows in the next one that begins later than a second. */
 const ANSWER_WAIT_MS = 6_000;
+const ANSWERED_AFTER_MS = 1_000;
 /** Addresses that share a prefix of this many bits are one destination where there is no name. */
 const PREFIX = { v4: 24, v6: 48 } as const;
 
@@ -42,14 +43,14 @@ export class Detectors {
   readonly dnsTunnel: DnsTunnel;
   readonly trafficPeak: TrafficPeak;
   readonly newDestination: NewDestination;
-  /** How long an attempt has for its answer; at least the time between two readings of the counters. */
-  answerWaitMs = ANSWER_WAIT_MS;
   readonly #options: DetectorsOptions;
   readonly #attempts: Attempts;
   readonly #gate = new WanGate();
   /** Packets sent without an answer on their flow, and all, since the last sample of the peaks. */
   readonly #unanswered: Float64Array;
   readonly #sentBefore: Float64Array;
+  /** When the last reading of all counters began, monotonic; Infinity: they are told as they change, without readings. */
+  #readAt = Infinity;
 
   constructor(options: DetectorsOptions) {
     const { slots, rows, report } = options;
@@ -83,9 +84,15 @@ export class Detectors {
     if (rows.protocol[row] !== TCP) this.flood.unanswered(slot, sent);
   }
 
+  /** All flows have been read as they stood then. @param monotonic milliseconds */
+  read(monotonic: number): void {
+    this.#readAt = monotonic;
+  }
+
   /** Once a second. @param time milliseconds since 1970; `monotonic` in milliseconds */
   tick(time: number, monotonic: number): void {
-    this.#attempts.judge(monotonic - this.answerWaitMs, (end) => this.#judge(end));
+    const before = Math.min(monotonic - ANSWER_WAIT_MS, this.#readAt - ANSWERED_AFTER_MS);
+    this.#attempts.judge(before, (end) => this.#judge(end));
     this.flood.tick(time, monotonic, this.#gate.isOpen(time));
     const { counters, knownMs } = this.#options;
     this.trafficPeak.tick(

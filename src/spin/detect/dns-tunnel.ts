@@ -105,7 +105,7 @@ export class DnsTunnel {
     if ((!isMany && asked < questions && !isSlow) || time - (this.#told[slot] as number) < TELL_AGAIN_MS) return;
     this.#told[slot] = time;
     if (!isMany && asked < questions) return this.#tellSlow(slot, at, base, time);
-    const isLong = (this.#letters[at]) / asked >= LONG;
+    const isLong = this.#letters[at] / asked >= LONG;
     const carries = (this.#carriers[at] as number) / asked >= 0.5;
     this.#report({
       type: "DNSTunnel",

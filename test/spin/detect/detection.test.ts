@@ -44,6 +44,21 @@ describe("a device that asks who has addresses", () => {
   });
 });
 
+describe("connections whose counters are read every half a minute", () => {
+  it("have failed only once they were read", () => {
+    const home = new TestHome().network().neighbour(1, "192.0.2.10").dumped();
+    const flow = (event: "New" | "Counters", host: number, counters: readonly [number, number, number, number]) =>
+      ({ event, id: host, from: "192.0.2.10", to: `198.51.100.${host}`, port: 22, counters }) as const;
+    const hosts = Array.from({ length: 20 }, (_, host) => host + 1);
+    home.flows(...hosts.map((host) => flow("New", host, [0, 0, 0, 0])));
+    for (let second = 0; second < 29; second++) home.after(1000).spin.tick();
+    expect(of(home, "HostScan")).toEqual([]);
+    home.flows(...hosts.map((host) => flow("Counters", host, [9, 2000, 8, 3000]))).dumped();
+    for (let second = 0; second < 10; second++) home.after(1000).spin.tick();
+    expect(of(home, "HostScan")).toEqual([]);
+  });
+});
+
 describe("a clock that is set", () => {
   it("makes no scan of what failed hours before it was set back", () => {
     const clock = new SimulatedClock(START);
