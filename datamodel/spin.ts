@@ -102,6 +102,10 @@ export const Spin = object(ROOT, {
           Port: argument(unsignedInt({ max: 65535 }), "Port that the initiator addressed."),
           Protocol: argument(unsignedInt({ max: 255 }), "IANA protocol number."),
           Domain: argument(string(), "Name that the device had asked for.", { secured: true }),
+          DomainSource: argument(
+            enumeration("", "DNS", "TLS", "QUIC", "ECH"),
+            "How Domain is known: from a DNS answer that the device got, or else from what it said itself in TLS or QUIC; ECH: with Encrypted Client Hello, so it may be a front's. Empty where that is not known.",
+          ),
           BytesSent: argument(statsCounter64, "Towards the peer."),
           BytesReceived: argument(statsCounter64, "From the peer."),
           PacketsSent: argument(statsCounter64, "Towards the peer."),

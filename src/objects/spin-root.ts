@@ -4,6 +4,7 @@ import { UNKNOWN_TIME } from "../../datamodel/values.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import type { CommandCall, Implementation } from "../model/implementation.ts";
 import { table } from "../model/table.ts";
+import type { NameSourceText } from "../spin/names.ts";
 import { QueryError, type DestinationRow, type FlowRow, type QueryFilter, type QueryPage } from "../spin/types.ts";
 import type { PrivacyLevel, SpinParts } from "./home.ts";
 import { isAtHome, maySeeSecured, ROLE_RESIDENT } from "./privacy.ts";
@@ -128,6 +129,7 @@ interface Columns {
   readonly Port: number;
   readonly Protocol: number;
   readonly Domain: string;
+  readonly DomainSource: NameSourceText;
   readonly BytesSent: number;
   readonly BytesReceived: number;
   readonly PacketsSent: number;

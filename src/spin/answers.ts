@@ -10,7 +10,7 @@ import type { DeviceTable } from "./devices.ts";
 import { sameWords } from "./direction.ts";
 import type { HomeMap } from "./direction.ts";
 import type { FlowTable } from "./flows.ts";
-import { Names } from "./names.ts";
+import { Names, NameSource } from "./names.ts";
 import type { Observation } from "./observation.ts";
 import type { Owners } from "./owners.ts";
 import type { Reconciler } from "./reconciler.ts";
@@ -18,10 +18,13 @@ import type { NameAddress } from "./ruleset.ts";
 
 type Query = Extract<Observation, { kind: "query" }>;
 type Answer = Extract<Observation, { kind: "answer" }>;
+type ServerName = Extract<Observation, { kind: "server-name" }>;
 
 /** Answers whose client is not known yet wait for it, so many and so long. */
 const MAX_HELD = 256;
 const HELD_TICKS = 10;
+/** What a device says counts for rules so long; it says it again with each connection. */
+const HEARD_TTL_S = 300;
 
 export interface AnswersOptions {
   readonly clock: Clock;
@@ -68,6 +71,31 @@ export class Answers {
     }
   }
 
+  /**
+   * A device said whom it speaks to. Under a rule that blocks the name the address is blocked for this device, as after an
+   * answer: else whoever asks nobody, or asks in secret, gets past. But a device may say what it likes, so a name that
+   * falls under an exception counts for no rule.
+   */
+  serverNamed(seen: ServerName): void {
+    const { names, reconciler, clock } = this.#options;
+    const slot = this.#slotOf(seen);
+    const words = parseAddress(seen.address);
+    if (slot < 0 || !words || seen.name === "") return;
+    const source = seen.ech ? NameSource.Ech : seen.protocol === TCP ? NameSource.Tls : NameSource.Quic;
+    const expires = names.learn(slot, words, 0, [seen.name], HEARD_TTL_S, clock.monotonic(), source);
+    if (!reconciler || expires === 0) return;
+    const facts: NameAddress[] = [];
+    this.#addFacts(facts, slot, words, 0, this.#heardUnder([seen.name], reconciler.domains), expires);
+    if (facts.length > 0) this.#tell(facts, slot, reconciler);
+  }
+
+  /** The domains that count for names which a device said itself. */
+  #heardUnder(names: readonly string[], domains: ReadonlySet<string>): readonly string[] {
+    const allowed = this.#options.reconciler?.allowedDomains;
+    if (domains.size === 0 || (allowed && allowed.size > 0 && matching(names, allowed).length > 0)) return [];
+    return matching(names, domains);
+  }
+
   /** An address has got an owner: answers that waited for it are heard. */
   clientFound(words: ArrayLike<number>, offset: number): void {
     if (this.#held.length === 0) return;
@@ -96,11 +124,13 @@ export class Answers {
     const { names, flows, clock } = this.#options;
     const facts: NameAddress[] = [];
     const now = clock.monotonic();
-    names.eachAlive(now, (slot, words, offset, chain, expires) =>
-      this.#addFacts(facts, slot, words, offset, matching(chain, domains), expires),
+    const under = (chain: readonly string[], source: number) =>
+      source === NameSource.Dns ? matching(chain, domains) : this.#heardUnder(chain, domains);
+    names.eachAlive(now, (slot, words, offset, chain, expires, source) =>
+      this.#addFacts(facts, slot, words, offset, under(chain, source), expires),
     );
-    flows.eachNamed((slot, words, offset, name) =>
-      this.#addFacts(facts, slot, words, offset, matching([name], domains), now + Names.lifetimeMs(0)),
+    flows.eachNamed((slot, words, offset, name, source) =>
+      this.#addFacts(facts, slot, words, offset, under([name], source), now + Names.lifetimeMs(0)),
     );
     return facts;
   }
@@ -147,7 +177,7 @@ export class Answers {
     for (const domain of domains) facts.push({ kind: "name", mac: row.mac, domain, address, expires: wall });
   }
 
-  #slotOf({ mac, client }: Query | Answer): number {
+  #slotOf({ mac, client }: Query | Answer | ServerName): number {
     const { devices, owners } = this.#options;
     const row = mac === undefined ? undefined : devices.byMac(mac);
     if (row) return row.slot;
@@ -155,6 +185,8 @@ export class Answers {
     return words ? owners.find(words, 0) : -1;
   }
 }
+
+const TCP = 6;
 
 /** The domains that one of the names is or lies under. */
 function matching(names: readonly string[], domains: ReadonlySet<string>): string[] {

@@ -120,6 +120,7 @@ export class Credits {
       servicePort(rows, row),
       rows.domain[row] as string,
       rows.start[row] as number,
+      rows.domainSource[row],
     );
     rows.destination[row] = found;
     rows.destinationSerial[row] = destinations.serial[found] as number;
@@ -131,9 +132,12 @@ export class Credits {
     const rows = this.#rows;
     if ((rows.seen[row] as number) - (rows.start[row] as number) > NAMING_MS) return false;
     const at = row * 16 + peerOffset(rows.direction[row] as number);
-    const name = this.#options.names.best(rows.device[row] as number, rows.addresses, at);
-    rows.domain[row] = name;
-    return name !== "";
+    const { names } = this.#options;
+    const found = names.bestRow(rows.device[row] as number, rows.addresses, at);
+    if (found < 0) return false;
+    rows.domain[row] = names.nameAt(found);
+    rows.domainSource[row] = names.sourceAt(found);
+    return true;
   }
 
   /** A flow that never had a row, at its end: all of it. */

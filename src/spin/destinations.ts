@@ -4,6 +4,7 @@
  */
 import { grown, hashWords, WordIndex } from "./word-index.ts";
 import { sameWords } from "./direction.ts";
+import { NameSource } from "./names.ts";
 
 /** "In 24 h" is the last six buckets of four hours: 20 to 24 hours. */
 const BUCKETS = 6;
@@ -38,6 +39,8 @@ export class Destinations {
   lastSeen = new Float64Array(0);
   recent = new Float32Array(0);
   names: string[] = [];
+  /** How the names came to be known (names.ts). */
+  nameSource = new Uint8Array(0);
 
   constructor(slots: number, perDevice: number) {
     this.#perDevice = Math.max(perDevice, 4);
@@ -54,6 +57,7 @@ export class Destinations {
     port: number,
     name: string,
     time: number,
+    source: number = NameSource.Dns,
   ): number {
     const hash = hashWords(words, offset, (slot << 24) ^ (protocol << 16) ^ port);
     const index = this.#index;
@@ -65,7 +69,7 @@ export class Destinations {
         this.protocol[row] === protocol &&
         sameWords(this.words, row * 4, words, offset)
       ) {
-        if (name !== "") this.names[row] = name;
+        if (name !== "" && !(source === NameSource.Ech && this.names[row] !== "")) this.#setName(row, name, source);
         return row;
       }
     }
@@ -75,9 +79,14 @@ export class Destinations {
     this.protocol[row] = protocol;
     this.port[row] = port;
     this.firstSeen[row] = this.lastSeen[row] = time;
-    this.names[row] = name;
+    this.#setName(row, name, source);
     index.insert(hash, row);
     return row;
+  }
+
+  #setName(row: number, name: string, source: number): void {
+    this.names[row] = name;
+    this.nameSource[row] = name === "" ? NameSource.None : source;
   }
 
   add(
@@ -198,6 +207,7 @@ export class Destinations {
     this.firstSeen = grown(this.firstSeen, new Float64Array(to));
     this.lastSeen = grown(this.lastSeen, new Float64Array(to));
     this.recent = grown(this.recent, new Float32Array(to * BUCKETS));
+    this.nameSource = grown(this.nameSource, new Uint8Array(to));
     this.#next = grown(this.#next, new Int32Array(to));
     for (let row = from; row < to; row++) {
       this.#next[row] = row + 1 < to ? row + 1 : -1;

@@ -50,6 +50,7 @@ export class EndedRing {
   /** BytesSent, BytesReceived, PacketsSent, PacketsReceived. */
   totals = new Float64Array(0);
   domain: string[] = [];
+  domainSource = new Uint8Array(0);
 
   constructor(quota: number) {
     this.#quota = quota;
@@ -75,6 +76,7 @@ export class EndedRing {
     this.totals[to * 4 + 2] = rows.last[sent] as number;
     this.totals[to * 4 + 3] = rows.last[received] as number;
     this.domain[to] = domain;
+    this.domainSource[to] = rows.domainSource[row] as number;
     this.#at = (to + 1) % this.#capacity;
     if (this.length < this.#capacity) this.length++;
   }
@@ -90,6 +92,7 @@ export class EndedRing {
     this.start = grown(this.start, new Float64Array(to));
     this.end = grown(this.end, new Float64Array(to));
     this.totals = grown(this.totals, new Float64Array(to * 4));
+    this.domainSource = grown(this.domainSource, new Uint8Array(to));
     this.#at = this.#capacity;
     this.#capacity = to;
   }

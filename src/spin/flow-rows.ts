@@ -60,6 +60,8 @@ export class FlowRows {
   readonly next: Int32Array;
   readonly previous: Int32Array;
   domain: string[] = [];
+  /** How `domain` came to be known (names.ts). */
+  readonly domainSource: Uint8Array;
 
   constructor(limit: number) {
     this.limit = limit;
@@ -84,6 +86,7 @@ export class FlowRows {
     this.hash = new Uint32Array(limit);
     this.next = new Int32Array(limit);
     this.previous = new Int32Array(limit);
+    this.domainSource = new Uint8Array(limit);
   }
 
   /** The row of a flow; -1: none. */
@@ -134,6 +137,7 @@ export class FlowRows {
     if (((this.flags[row] as number) & RowFlag.Superseded) === 0) this.#index.remove(this.hash[row] as number, row);
     this.state[row] = FlowState.Free;
     this.domain[row] = "";
+    this.domainSource[row] = 0;
     this.next[row] = this.#free;
     this.#free = row;
     this.used--;

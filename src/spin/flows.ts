@@ -130,6 +130,7 @@ export class FlowTable {
       else rows.direction[row] = Direction.Ignored;
       this.#detach(row);
       rows.domain[row] = "";
+      rows.domainSource[row] = 0;
     }
     this.#rowlessOf[slot] = 0;
   }
@@ -147,13 +148,14 @@ export class FlowTable {
     return false;
   }
 
-  /** Visits the living flows of devices with the Internet: device, peer's address, name. */
-  eachNamed(visit: (slot: number, addresses: Uint32Array, offset: number, name: string) => void): void {
+  /** Visits the living flows of devices with the Internet: device, peer's address, name, and how that is known. */
+  eachNamed(visit: (slot: number, addresses: Uint32Array, offset: number, name: string, source: number) => void): void {
     const { rows } = this;
     for (let row = 0; row < rows.capacity; row++) {
       if (rows.state[row] !== FlowState.Live || (rows.device[row] as number) < 0 || rows.domain[row] === "") continue;
       const offset = row * 16 + peerOffset(rows.direction[row] as number);
-      visit(rows.device[row] as number, rows.addresses, offset, rows.domain[row] as string);
+      const source = rows.domainSource[row] as number;
+      visit(rows.device[row] as number, rows.addresses, offset, rows.domain[row] as string, source);
     }
   }
 

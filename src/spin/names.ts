@@ -3,6 +3,10 @@
  * because the same address has other names for other devices. An entry labels flows for as long as there is room; it
  * counts for rules only until the answer's TTL (with a floor, and a grace for clients that are slow to let go) is over.
  *
+ * What a device says itself, in TLS and QUIC, adds names to those that it was told. It may say what it likes: so such
+ * names have a share of the room, never push out an answer's, and where both name an address the answer's is the name,
+ * unless it had run out when the other was heard.
+ *
  * Entries stand in columns; those of one device in a list from the least to the most recently answered, so that the
  * least recent goes when the device is at its quota, and no device pushes out another's.
  */
@@ -17,8 +21,23 @@ const TTL_GRACE_MS = 30_000;
 const TTL_CEILING_MS = 7 * 24 * 60 * 60_000;
 /** Of all devices together: past it, the device that has most lets go of its oldest. */
 const MAX_ENTRIES = 16_384;
+/** One in so many entries of a device may be heard from itself. */
+const HEARD_SHARE = 4;
 const MAX_NAME = 253;
 const MAX_CHAIN = 16;
+
+/** How a name came to be known: from an answer, or from the device's own words. */
+export const NameSource = {
+  None: 0,
+  Dns: 1,
+  Tls: 2,
+  Quic: 3,
+  /** Of TLS or QUIC with Encrypted Client Hello: it may be a front's. */
+  Ech: 4,
+} as const;
+
+export const NAME_SOURCES = ["", "DNS", "TLS", "QUIC", "ECH"] as const;
+export type NameSourceText = (typeof NAME_SOURCES)[number];
 
 /** An entry as a visitor sees it. `names` is the name asked for, then its CNAME chain. */
 export type NameVisitor = (
@@ -27,6 +46,7 @@ export type NameVisitor = (
   offset: number,
   names: readonly string[],
   expires: number,
+  source: number,
 ) => void;
 
 export class Names {
@@ -36,6 +56,9 @@ export class Names {
   readonly #head: Int32Array;
   readonly #tail: Int32Array;
   readonly #count: Int32Array;
+  /** Of these, those heard from the device itself. */
+  readonly #heard: Int32Array;
+  #source = new Uint8Array(0);
   #words = new Uint32Array(0);
   #slot = new Int16Array(0);
   #expires = new Float64Array(0);
@@ -53,6 +76,7 @@ export class Names {
     this.#head = new Int32Array(slots).fill(-1);
     this.#tail = new Int32Array(slots).fill(-1);
     this.#count = new Int32Array(slots);
+    this.#heard = new Int32Array(slots);
   }
 
   /** How long an answer's address counts for rules. */
@@ -61,7 +85,7 @@ export class Names {
   }
 
   /**
-   * A device was told that the name has the address. Returns when that expires (monotonic), or 0 if it was refused
+   * A device was told, or says, that the name has the address. Returns when that expires (monotonic), or 0 if it was refused
    * because the name has too many addresses alive for this device.
    */
   learn(
@@ -71,40 +95,71 @@ export class Names {
     names: readonly string[],
     ttl: number,
     now: number,
+    source: number = NameSource.Dns,
   ): number {
     const asked = names[0];
     if (asked === undefined || asked.length > MAX_NAME) return 0;
     const expires = now + Names.lifetimeMs(ttl);
     let row = this.#find(slot, words, offset, asked);
     if (row < 0) {
-      if (this.#addressesOf(slot, asked, now) >= this.#perName) return 0;
-      if ((this.#count[slot] as number) >= this.#perDevice) this.#drop(this.#head[slot] as number);
+      if (this.#addressesOf(slot, asked, now, source) >= this.#perName) return 0;
+      if (source !== NameSource.Dns && (this.#heard[slot] as number) >= this.#perDevice / HEARD_SHARE)
+        this.#drop(this.#oldestHeard(slot));
+      else if ((this.#count[slot] as number) >= this.#perDevice) this.#drop(this.#head[slot] as number);
       else if (this.#used >= MAX_ENTRIES) this.#drop(this.#head[this.#fullest()] as number);
       row = this.#take(slot, words, offset);
-    } else this.#unlink(row);
+      this.#setSource(row, source);
+    } else {
+      this.#unlink(row);
+      // An answer's name stays one when the device says it as well; a name without a veil is better than one with.
+      if (source === NameSource.Dns || this.#source[row] === NameSource.Ech) this.#setSource(row, source);
+    }
     this.#append(slot, row);
     this.#answered[row] = now;
     this.#expires[row] = Math.max(expires, this.#expires[row] as number);
     const chain = this.#chains[row];
-    if (!chain || !sameChain(chain, names)) this.#chains[row] = names.slice(0, MAX_CHAIN);
+    const isOwn = source === this.#source[row] || !chain || chain.length === 0;
+    if (isOwn && !(chain && sameChain(chain, names))) this.#chains[row] = names.slice(0, MAX_CHAIN);
     return this.#expires[row] as number;
   }
 
   /** The name that the device asked for last of those with this address; empty: none. */
   best(slot: number, words: ArrayLike<number>, offset: number): string {
-    let best = "";
-    let latest = -Infinity;
+    const row = this.bestRow(slot, words, offset);
+    return row < 0 ? "" : this.nameAt(row);
+  }
+
+  nameAt(row: number): string {
+    return (this.#chains[row] as readonly string[])[0] as string;
+  }
+  sourceAt(row: number): number {
+    return this.#source[row] as number;
+  }
+
+  /** The entry of `best`, for `nameAt` and `sourceAt` until the next change; -1: none. */
+  bestRow(slot: number, words: ArrayLike<number>, offset: number): number {
+    let told = -1;
+    let heard = -1;
     const index = this.#index;
     const hash = hashWords(words, offset, slot);
     for (let at = index.first(hash); at >= 0; at = index.following(at, hash)) {
       const row = index.rowAt(at);
       if (this.#slot[row] !== slot || !sameWords(this.#words, row * 4, words, offset)) continue;
-      if ((this.#answered[row] as number) >= latest) {
-        latest = this.#answered[row] as number;
-        best = (this.#chains[row] as readonly string[])[0] as string;
-      }
+      if (this.#source[row] === NameSource.Dns) {
+        if (told < 0 || (this.#answered[row] as number) >= (this.#answered[told] as number)) told = row;
+      } else if (heard < 0 || this.#isClearer(row, heard)) heard = row;
     }
-    return best;
+    if (told < 0 || heard < 0) return Math.max(told, heard);
+    // The device no longer goes by an answer that had run out.
+    const isOver = (this.#expires[told] as number) < (this.#answered[heard] as number);
+    return isOver && this.#source[heard] !== NameSource.Ech ? heard : told;
+  }
+
+  /** Of two names that the device said: one without a veil, else the later. */
+  #isClearer(row: number, than: number): boolean {
+    const [isVeiled, wasVeiled] = [this.#source[row] === NameSource.Ech, this.#source[than] === NameSource.Ech];
+    if (isVeiled !== wasVeiled) return wasVeiled;
+    return (this.#answered[row] as number) >= (this.#answered[than] as number);
   }
 
   /** All names under which the device knows the address, the chains included. */
@@ -125,7 +180,14 @@ export class Names {
     for (let slot = 0; slot < this.#head.length; slot++)
       for (let row = this.#head[slot] as number; row >= 0; row = this.#next[row] as number)
         if ((this.#expires[row] as number) > now)
-          visit(slot, this.#words, row * 4, this.#chains[row] as readonly string[], this.#expires[row] as number);
+          visit(
+            slot,
+            this.#words,
+            row * 4,
+            this.#chains[row] as readonly string[],
+            this.#expires[row] as number,
+            this.#source[row] as number,
+          );
   }
 
   removeAll(slot: number): void {
@@ -136,12 +198,34 @@ export class Names {
     return this.#count[slot] as number;
   }
 
-  /** Addresses alive of one name for one device, counted from the most recent back. */
-  #addressesOf(slot: number, asked: string, now: number): number {
+  /**
+   * Addresses alive of one name for one device, counted from the most recent back. What the device says counts apart: so
+   * it leaves room for what it is told.
+   */
+  #addressesOf(slot: number, asked: string, now: number, source: number): number {
+    const isTold = source === NameSource.Dns;
     let count = 0;
     for (let row = this.#tail[slot] as number; row >= 0; row = this.#previous[row] as number)
-      if ((this.#expires[row] as number) > now && (this.#chains[row] as readonly string[])[0] === asked) count++;
+      if (
+        (this.#expires[row] as number) > now &&
+        (this.#source[row] === NameSource.Dns) === isTold &&
+        (this.#chains[row] as readonly string[])[0] === asked
+      )
+        count++;
     return count;
+  }
+
+  #oldestHeard(slot: number): number {
+    let row = this.#head[slot] as number;
+    while (this.#source[row] === NameSource.Dns) row = this.#next[row] as number;
+    return row;
+  }
+
+  #setSource(row: number, source: number): void {
+    const slot = this.#slot[row] as number;
+    const isHeard = (one: number) => (one === NameSource.None || one === NameSource.Dns ? 0 : 1);
+    this.#heard[slot] = (this.#heard[slot] as number) + isHeard(source) - isHeard(this.#source[row] as number);
+    this.#source[row] = source;
   }
 
   #fullest(): number {
@@ -181,6 +265,7 @@ export class Names {
   #drop(row: number): void {
     const slot = this.#slot[row] as number;
     this.#unlink(row);
+    this.#setSource(row, NameSource.None);
     this.#index.remove(hashWords(this.#words, row * 4, slot), row);
     this.#used--;
     this.#chains[row] = [];
@@ -215,6 +300,7 @@ export class Names {
     const to = Math.max(256, from * 2);
     this.#words = grown(this.#words, new Uint32Array(to * 4));
     this.#slot = grown(this.#slot, new Int16Array(to));
+    this.#source = grown(this.#source, new Uint8Array(to));
     this.#expires = grown(this.#expires, new Float64Array(to));
     this.#answered = grown(this.#answered, new Float64Array(to));
     this.#previous = grown(this.#previous, new Int32Array(to));

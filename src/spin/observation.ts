@@ -134,7 +134,9 @@ export type Observation =
   | {
       readonly kind: "blocked";
       readonly time: number;
+      /** 0: no frame showed it, and `client` has the device's address. */
       readonly mac: number;
+      readonly client?: string;
       /** From the device, not to it. */
       readonly outbound: boolean;
       /** The peer's. */

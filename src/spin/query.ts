@@ -11,7 +11,7 @@ import { servicePort } from "./ended-flows.ts";
 import type { EndedFlows, EndedRing } from "./ended-flows.ts";
 import { FlowState } from "./flow-rows.ts";
 import type { FlowRows } from "./flow-rows.ts";
-import type { Names } from "./names.ts";
+import { NAME_SOURCES, type Names, type NameSourceText } from "./names.ts";
 import { canonicalDomain, isUnderDomain } from "../lib/domain.ts";
 import { prefixFamily } from "./rule-values.ts";
 import { QueryError } from "./types.ts";
@@ -82,7 +82,7 @@ export class Queries {
       if (isLocal(direction) || !isDuring(wanted, rows.start[row] as number, rows.seen[row] as number)) continue;
       const peer = row * 16 + peerOffset(direction);
       if (!isInPrefix(wanted, rows.addresses, peer)) continue;
-      if (wanted.domain !== "" && !isInDomain(wanted, this.#domainOf(row, peer))) continue;
+      if (wanted.domain !== "" && !isInDomain(wanted, this.#domainOf(row, peer)[0])) continue;
       found.add(rows.serial[row] as number, LIVE, row);
     }
   }
@@ -119,6 +119,7 @@ export class Queries {
     const began = deviceBegan(rows.direction[row] as number);
     const sent = row * 4 + (began ? 0 : 2);
     const received = row * 4 + (began ? 2 : 0);
+    const [domain, source] = this.#domainOf(row, peer);
     return {
       Start: Math.floor(rows.start[row] as number),
       End: rows.state[row] === FlowState.Ended ? Math.floor(rows.seen[row] as number) : 0,
@@ -127,7 +128,8 @@ export class Queries {
       Address: printAddress(rows.addresses, peer),
       Port: servicePort(rows, row),
       Protocol: rows.protocol[row] as number,
-      Domain: this.#domainOf(row, peer),
+      Domain: domain,
+      DomainSource: source,
       BytesSent: rows.last[sent + 1] as number,
       BytesReceived: rows.last[received + 1] as number,
       PacketsSent: rows.last[sent] as number,
@@ -136,9 +138,12 @@ export class Queries {
   }
 
   /** An answer may have come after the flow's first packet. */
-  #domainOf(row: number, peer: number): string {
+  #domainOf(row: number, peer: number): readonly [string, NameSourceText] {
     const { rows, names } = this.#options;
-    return (rows.domain[row] as string) || names.best(rows.device[row] as number, rows.addresses, peer);
+    const own = rows.domain[row] as string;
+    if (own !== "") return [own, sourceText(rows.domainSource[row])];
+    const found = names.bestRow(rows.device[row] as number, rows.addresses, peer);
+    return found < 0 ? ["", ""] : [names.nameAt(found), sourceText(names.sourceAt(found))];
   }
 
   #endedRow(slot: number, at: number): FlowRow {
@@ -154,6 +159,7 @@ export class Queries {
       Port: ring.port[at] as number,
       Protocol: ring.protocol[at] as number,
       Domain: ring.domain[at] as string,
+      DomainSource: sourceText(ring.domainSource[at]),
       BytesSent: ring.totals[total] as number,
       BytesReceived: ring.totals[total + 1] as number,
       PacketsSent: ring.totals[total + 2] as number,
@@ -171,6 +177,7 @@ export class Queries {
     return {
       PhysAddress: device.physAddress,
       Domain: destinations.names[row] as string,
+      DomainSource: sourceText(destinations.nameSource[row]),
       Address: printAddress(destinations.words, at),
       Protocol: protocol,
       Port: port,
@@ -271,6 +278,10 @@ export interface Wanted {
   readonly family: 4 | 6;
   /** Empty: any. */
   readonly domain: string;
+}
+
+function sourceText(source: number | undefined): NameSourceText {
+  return NAME_SOURCES[source ?? 0] ?? "";
 }
 
 function destinationFilter(text: string): Pick<Wanted, "prefix" | "family" | "domain"> {

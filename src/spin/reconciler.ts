@@ -53,6 +53,7 @@ export class Reconciler {
   #closed = false;
   #applied: Policy = { rules: [] };
   #domains: ReadonlySet<string> = new Set();
+  #allowedDomains: ReadonlySet<string> = new Set();
   #settled: (() => void)[] = [];
   /** Since when something has waited for the kernel, monotonic. */
   #behindSince = Infinity;
@@ -93,6 +94,11 @@ export class Reconciler {
   /** The domains that rules in force name: what an answer is matched against. */
   get domains(): ReadonlySet<string> {
     return this.#domains;
+  }
+
+  /** Of them, those of exceptions: nothing that a device says of itself may come under one. */
+  get allowedDomains(): ReadonlySet<string> {
+    return this.#allowedDomains;
   }
 
   /** The home's cut is known, or changed. */
@@ -261,7 +267,8 @@ export class Reconciler {
     const { version } = rules;
     const policy = rules.policy();
     const before = this.#applied;
-    this.#domains = domainsOf(policy);
+    this.#domains = domainsOf(policy.rules);
+    this.#allowedDomains = domainsOf(policy.rules.filter(({ action }) => action === "Allow"));
     try {
       const report = await enforcer.apply(policy);
       // Answers that came while it was being applied were told already; telling again only renews.
@@ -291,9 +298,9 @@ export class Reconciler {
   }
 }
 
-function domainsOf(policy: Policy): Set<string> {
+function domainsOf(rules: readonly PolicyRule[]): Set<string> {
   const domains = new Set<string>();
-  for (const rule of policy.rules)
+  for (const rule of rules)
     if (rule.destinations !== "*") for (const domain of rule.destinations.domains) domains.add(domain);
   return domains;
 }

@@ -357,6 +357,12 @@ export class Spin implements Home {
         this.#events.dnsAnswers++;
         this.#answers.answered(observation);
         break;
+      case "server-name":
+        this.#answers.serverNamed(observation);
+        break;
+      case "blocked":
+        this.#stoppedPackets(observation);
+        break;
       case "who-has": {
         const target = parseAddress(observation.target);
         const device = this.#devices.byMac(observation.mac);
@@ -520,6 +526,21 @@ export class Spin implements Home {
     if (device?.blocked === true || !device || !peer) return device?.blocked ?? false;
     const names = this.#names.all(device.slot, peer, 0);
     return this.#inForce.verdicts.blocks({ mac, words: peer, offset: 0, names, protocol, port });
+  }
+
+  /** Who it was and which rule it was is found here; the sum is told on. */
+  #stoppedPackets(seen: Extract<Observation, { kind: "blocked" }>): void {
+    const client = seen.mac === 0 && seen.client !== undefined ? parseAddress(seen.client) : undefined;
+    const slot = client ? this.#owners.find(client, 0) : (this.#devices.byMac(seen.mac)?.slot ?? -1);
+    const mac = this.#devices.bySlot(slot)?.mac ?? seen.mac;
+    const words = parseAddress(seen.address);
+    if (!words || mac === 0) return;
+    const { protocol, port } = seen;
+    const names = slot < 0 ? [] : this.#names.all(slot, words, 0);
+    const rule = this.#inForce.verdicts.deciding({ mac, words, offset: 0, names, protocol, port });
+    // Lifted since, or one of who began: then it is not known.
+    const known = rule && rule.action !== "Allow" ? { rule: rule.id } : {};
+    this.#notify({ kind: "blocked", blocked: { ...seen, mac, ...known } });
   }
 
   /** A rule of ours stops the flow. */

@@ -9,7 +9,7 @@ import type { Counters } from "./counters.ts";
 import type { Detection } from "./detection.ts";
 import type { DeviceTable, SavedDevice } from "./devices.ts";
 import type { FlowRows } from "./flow-rows.ts";
-import type { Names } from "./names.ts";
+import { NameSource, type Names } from "./names.ts";
 import type { Merges } from "./merges.ts";
 import { Evidence } from "./owners.ts";
 import type { Owners } from "./owners.ts";
@@ -58,9 +58,10 @@ export function saveState(
   const { devices, owners, counters, rows, names, now, monotonic } = parts;
   const wall = (deadline: number) => Math.round(deadline - monotonic + now);
   const savedNames: SavedName[] = [];
-  names.eachAlive(monotonic, (slot, words, offset, chain, expires) => {
+  names.eachAlive(monotonic, (slot, words, offset, chain, expires, source) => {
     const device = devices.bySlot(slot);
-    if (device && underRules(chain))
+    // What a device says itself is soon said again, and must not come back as an answer.
+    if (device && source === NameSource.Dns && underRules(chain))
       savedNames.push({
         device: device.number,
         address: printAddress(words, offset),

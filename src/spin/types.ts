@@ -7,6 +7,7 @@
  */
 import type { IncidentNotice } from "./detect/incidents.ts";
 import type { Observation } from "./observation.ts";
+import type { NameSourceText } from "./names.ts";
 import type { RuleHits } from "./rules.ts";
 
 /** One row of `Device.{i}.`: a MAC address on the LAN side. The object lives as long as the row. */
@@ -122,6 +123,8 @@ export interface FlowRow {
   readonly Protocol: number;
   /** The name that the device had asked for when the flow began, if any. */
   readonly Domain: string;
+  /** How it is known: from an answer, or from the device's own words. Absent: that was not kept. */
+  readonly DomainSource?: NameSourceText;
   readonly BytesSent: number;
   readonly BytesReceived: number;
   readonly PacketsSent: number;
@@ -191,6 +194,7 @@ export interface Resolved {
 export interface DestinationRow {
   readonly PhysAddress: string;
   readonly Domain: string;
+  readonly DomainSource: NameSourceText;
   readonly Address: string;
   readonly Protocol: number;
   readonly Port: number;
@@ -266,6 +270,8 @@ export type Notice =
   /** Status, backend or last error of a source or the enforcer. */
   | { readonly kind: "part-changed" }
   | { readonly kind: "incident"; readonly notice: IncidentNotice }
+  /** What rules stopped, summed up over some seconds; `mac` and `rule` as far as they are known. */
+  | { readonly kind: "blocked"; readonly blocked: Extract<Observation, { kind: "blocked" }> }
   /** Somebody claims an address that its owner still holds (an incident in the making). */
   | {
       readonly kind: "address-conflict";

@@ -49,11 +49,16 @@ export class Verdicts {
 
   /** Whether the first rule that covers the destination blocks it, whoever began. */
   blocks(question: Question): boolean {
+    const deciding = this.deciding(question);
+    return deciding !== undefined && deciding.action !== "Allow";
+  }
+
+  /** The first rule that covers the destination, whoever began. */
+  deciding(question: Question): PolicyRule | undefined {
     const own = this.#byMac.get(question.mac) ?? [];
     const first = own.find((rule) => covers(rule, question));
     const general = this.#forEvery.find((rule) => covers(rule, question));
-    const deciding = first && general ? (rank(general) < rank(first) ? general : first) : (first ?? general);
-    return deciding !== undefined && deciding.action !== "Allow";
+    return first && general ? (rank(general) < rank(first) ? general : first) : (first ?? general);
   }
 }
 
