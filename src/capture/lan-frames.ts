@@ -36,8 +36,13 @@ const PORT_LIMIT = 24;
 const INTERFACE_LIMIT = 8;
 /** As long as this after frames were passed over the source says so. */
 const HURRIED_MS = 60_000;
-/** The kernel keeps a neighbour as long; then it is told again that its address is held. */
-const CLAIM_EVERY_MS = 60_000;
+/**
+ * How often it is told again that somebody holds an address: detection wants three claims of a minute. While two contend
+ * for it, nearly each claim is told.
+ */
+const CLAIM_EVERY_MS = 10_000;
+const CONTENDED_EVERY_MS = 1000;
+const CONTENDED_MS = 60_000;
 const CLAIM_LIMIT = 4096;
 const MULTICAST_BIT = 0x010000000000;
 
@@ -49,8 +54,9 @@ interface Tap {
 }
 
 interface Claim {
-  mac: number;
-  told: number;
+  readonly mac: number;
+  readonly told: number;
+  readonly contendedUntil: number;
 }
 
 export class FramesSource implements Source {
@@ -218,9 +224,12 @@ export class FramesSource implements Source {
 
   #isNews(address: number, mac: number, time: number): boolean {
     const claim = this.#claims.get(address);
-    if (claim?.mac === mac && time - claim.told < CLAIM_EVERY_MS) return false;
+    const isOther = claim !== undefined && claim.mac !== mac;
+    const contendedUntil = isOther ? time + CONTENDED_MS : (claim?.contendedUntil ?? 0);
+    const every = time < contendedUntil ? CONTENDED_EVERY_MS : CLAIM_EVERY_MS;
+    if (claim && !isOther && time - claim.told < every) return false;
     this.#claims.delete(address);
-    this.#claims.set(address, { mac, told: time });
+    this.#claims.set(address, { mac, told: time, contendedUntil });
     if (this.#claims.size > CLAIM_LIMIT) this.#claims.delete(this.#claims.keys().next().value as number);
     return true;
   }
