@@ -1,4 +1,6 @@
 /** What a word of ctl works with, and how it ends. */
+import type { Writable } from "node:stream";
+import type { ConnectOptions } from "../controller/connect.ts";
 import type { Controller } from "../controller/controller.ts";
 import { errorName, type UspError } from "../lib/usp-error.ts";
 import type { WordOptions } from "./ctl-options.ts";
@@ -25,6 +27,8 @@ export type ExitCode = (typeof Exit)[keyof typeof Exit];
 export interface CtlIo {
   out(text: string): void;
   err(text: string): void;
+  /** Where bytes that are no text go: standard output. */
+  readonly binary?: Writable;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Ends words that go on by themselves, and attempts to connect. */
   readonly signal: AbortSignal;
@@ -38,6 +42,8 @@ export interface WordContext {
   readonly controller: Controller;
   /** Our endpoint id: Creator of the rules that are ours. */
   readonly controllerId: string;
+  /** How we reach the agent. */
+  readonly connection: ConnectOptions;
   readonly args: readonly string[];
   readonly options: WordOptions;
   readonly io: CtlIo;

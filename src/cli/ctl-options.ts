@@ -15,6 +15,8 @@ export class UsageError extends Error {
 
 type Option = {
   readonly type: "string" | "boolean";
+  /** One letter. */
+  readonly short?: string;
   readonly value?: string;
   readonly help: string;
   readonly default?: string;
@@ -80,6 +82,12 @@ export const WORD_OPTIONS = {
   destination: { type: "string", value: "D", help: "flows: only with this address, prefix or domain" },
   limit: { type: "string", value: "N", help: "top, flows: at most so many rows; default 20" },
   by: { type: "string", value: "SPAN", help: "history: minute, hour or day; default hour" },
+  output: { type: "string", short: "o", value: "FILE|-", help: "capture: where to; also -o; - for a program to read" },
+  duration: { type: "string", value: "TIME", help: "capture: how long, as 30s, 5m; default 1m, at most 1h" },
+  packets: { type: "string", value: "N", help: "capture: end after so many" },
+  bytes: { type: "string", value: "N", help: "capture: end before more bytes" },
+  snap: { type: "string", value: "N", help: "capture: at most so many bytes of a packet" },
+  listen: { type: "string", value: "ADDR[:PORT]", help: "capture: where the agent brings it to; of this machine" },
   interval: { type: "string", value: "TIME", help: "watch: between two readings; default 2s" },
   count: { type: "string", value: "N", help: "watch, subscribe: end after so many" },
   "max-depth": { type: "string", value: "N", help: "get: how many levels down" },
@@ -123,7 +131,10 @@ function parse(args: readonly string[]) {
       args: [...args],
       // Types alone: a default here would outdo the environment and the file.
       options: Object.fromEntries(
-        Object.entries({ ...CONNECTION, ...WORD_OPTIONS }).map(([name, { type }]) => [name, { type }]),
+        Object.entries<Option>({ ...CONNECTION, ...WORD_OPTIONS }).map(([name, { type, short }]) => [
+          name,
+          { type, ...(short === undefined ? {} : { short }) },
+        ]),
       ),
       allowPositionals: true,
       strict: true,

@@ -11,6 +11,7 @@ import { MtpError } from "../mtp/error.ts";
 import { errorJson, errorText, Exit, type CtlIo, type ExitCode, type Word } from "./ctl-io.ts";
 import { CONNECTION, parseCtl, UsageError, WORD_OPTIONS, type CtlOptions } from "./ctl-options.ts";
 import { device, merge } from "./ctl-device.ts";
+import { capture } from "./ctl-capture.ts";
 import { history } from "./ctl-history.ts";
 import { incidents } from "./ctl-incidents.ts";
 import * as raw from "./ctl-raw.ts";
@@ -38,6 +39,11 @@ const WORDS: { readonly [word: string]: Entry } = {
   top: { run: traffic.top, usage: "top DEVICE", help: "whom a device talks to, most bytes first" },
   flows: { run: traffic.flows, usage: "flows [DEVICE]", help: "connections, newest first" },
   history: { run: history, usage: "history [DEVICE]", help: "what it moved over time; of the home without a device" },
+  capture: {
+    run: capture,
+    usage: "capture DEVICE -o FILE|-",
+    help: "what it sends and gets, packet by packet, into a file or a program",
+  },
   watch: { run: traffic.watch, usage: "watch", help: "devices, live" },
   block: {
     run: rules.block,
@@ -62,6 +68,7 @@ const WORDS: { readonly [word: string]: Entry } = {
 export function ctl(args: readonly string[], { stdout, stderr, signal }: Io): Promise<ExitCode> {
   return runCtl(args, {
     out: (text) => void stdout.write(text),
+    binary: stdout,
     err: (text) => void stderr.write(text),
     env: process.env,
     signal,
@@ -109,7 +116,7 @@ async function run(
       ? (await connectController(wanted, io.signal)).controller
       : await connectByUrl({ ...wanted, url }, io.signal);
   try {
-    return await word({ controller, controllerId: wanted.controllerId, args, options, io });
+    return await word({ controller, controllerId: wanted.controllerId, connection: wanted, args, options, io });
   } catch (error) {
     if (url !== undefined || !(error instanceof ControllerError) || error.kind !== "timeout") throw error;
     // R-MQTT.26a: over two versions of MQTT, one side's reply address is not the other's.

@@ -155,7 +155,8 @@ class HttpSink implements Sink {
 
   discard(): void {
     this.#isEnding = true;
-    this.#outcome ??= { why: "was given up" };
+    // Whoever waits for the end need not any longer.
+    this.#settle({ why: "was given up" });
     this.#request.destroy();
   }
 

@@ -43,7 +43,7 @@ const LIMITS = {
   /** For the rest of the file and the target's answer. */
   endMs: 15_000,
   /** The same after Cancel, or as the agent stops: who asked waits for it. */
-  cancelMs: 2_500,
+  cancelMs: 1_500,
   /** Until the kernel says that it listens. */
   readyMs: 5_000,
   /** How often it is asked what may be seen, and whether the target takes anything. */

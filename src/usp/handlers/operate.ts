@@ -127,12 +127,17 @@ async function runToCompletion(
     tree.changes.emit({ ...done, outputs: texts });
   } catch (error) {
     if (requests.suspends(row)) return;
-    const reason: unknown = signal.aborted ? signal.reason : error;
+    const reason = signal.aborted ? endedBy(signal.reason, error) : error;
     const { code, message } = failureOf(reason, row.Command, log);
     requests.status(row, code === UspErrorCode.CommandCanceled ? "Canceled" : "Error");
     tree.changes.emit({ ...done, failure: { code, message } });
   }
   requests.remove(row);
+}
+
+/** Why it was made to end; in the command's own words where it has some. */
+function endedBy(reason: unknown, error: unknown): unknown {
+  return reason instanceof UspError && error instanceof UspError && error.code === reason.code ? error : reason;
 }
 
 /** How long a command that was cancelled may take to notice. */
