@@ -29,7 +29,7 @@ import { applyDetectionSettings, spinDetectionObjects } from "../objects/spin-de
 import { spinDevice, spinDeviceStats } from "../objects/spin-device.ts";
 import { spinHistoryObjects } from "../objects/spin-history.ts";
 import { spinIncident, tellIncidents } from "../objects/spin-incident.ts";
-import { daysOrNever, spinRoot } from "../objects/spin-root.ts";
+import { spinRoot } from "../objects/spin-root.ts";
 import { restoreSchedules, spinSchedule, tellSchedules } from "../objects/spin-schedule.ts";
 import { restoreRules, spinRule } from "../objects/spin-rule.ts";
 import { spinSummary } from "../objects/spin-summary.ts";
@@ -185,7 +185,7 @@ export function northbound(options: NorthboundOptions): Northbound {
   tellModel(home, tree);
   if (hasHosts) tellHosts(home, tree);
   const root = mustBe(tree.at("Device.X_SPIN."));
-  home.setForgetAfter(daysOrNever(root.object.params.get("ForgetDevicesAfter")?.read(root.row) as number));
+  home.setForgetAfter(root.object.params.get("ForgetDevicesAfter")?.read(root.row) as number);
   tellSchedules(tree, home);
   quarantineNewDevices(home, tree, spin.log);
   applyDetectionSettings(tree, spin);

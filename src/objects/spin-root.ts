@@ -56,7 +56,7 @@ export function spinRoot({
     },
     committed: ({ row, params }) => {
       if (params.has("Enable")) capture.setSpinEnabled(row.values.Enable);
-      if (params.has("ForgetDevicesAfter")) home.setForgetAfter(daysOrNever(row.values.ForgetDevicesAfter));
+      if (params.has("ForgetDevicesAfter")) home.setForgetAfter(row.values.ForgetDevicesAfter);
       // Which devices are known is on disk before anybody counts as new.
       if (params.has("NewDevicePolicy")) persistence?.include(home.save());
     },
@@ -83,11 +83,6 @@ export function spinRoot({
       },
     },
   });
-}
-
-/** ForgetDevicesAfter in milliseconds. */
-export function daysOrNever(days: number): number {
-  return days === 0 ? Infinity : days * 24 * 60 * 60_000;
 }
 
 function refuseFlows({ caller }: CommandCall): UspError {

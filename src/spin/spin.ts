@@ -63,6 +63,7 @@ import { captureOf, summaryOf } from "./views.ts";
 import type { EventCounts } from "./views.ts";
 
 const TICK_MS = 1000;
+const DAY_MS = 24 * 60 * 60_000;
 const SWEEP_TICKS = 30;
 /** Flows that began so shortly before their address changed hands are the new owner's. */
 const HANDOVER_MS = 2000;
@@ -630,8 +631,8 @@ export class Spin implements Home {
     return this.save();
   }
 
-  setForgetAfter(ms: number): void {
-    this.#devices.setForgetAfter(ms);
+  setForgetAfter(days: number): void {
+    this.#devices.setForgetAfter(days === 0 ? Infinity : days * DAY_MS);
   }
 
   forget(number: number): Promise<void> {

@@ -353,8 +353,8 @@ export interface Home {
    * `into`, that `number` is one of its own. Resolves when it is on disk; throws MergeError, RangeError for an unknown row.
    */
   merge(number: number, into: number | undefined): Promise<void>;
-  /** Devices that are silent for so long are forgotten; Infinity: none is. */
-  setForgetAfter(ms: number): void;
+  /** Devices that are silent for so many days are forgotten; 0: none is. */
+  setForgetAfter(days: number): void;
   /** Forgets the row; if the device shows itself again it gets a new one. */
   forget(number: number): Promise<void>;
 
