@@ -283,10 +283,13 @@ describe.each(BACKENDS)("with the enforcer's backend %s", (backend) => {
       streams.push(stream);
       await stream.flowing();
       await add({ destinations: ["198.51.100.68"] });
+      const restored = async () => Number(await s.operator.value("Device.X_SPIN.Summary.RulesRestored"));
+      const before = await restored();
       await s.home.exec(s.home.gateway, "nft", ["flush", "ruleset"]);
       await s.home.reloadFirewall();
       await new Promise((done) => setTimeout(done, 2000));
       await expectStopped([stream]);
+      expect((await restored()) - before).toBe(1);
     });
 
     test("kill -9 and a restart let no packet through in between, and the rule is still there", async () => {

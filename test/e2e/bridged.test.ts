@@ -77,6 +77,7 @@ describe.each(["auto", "nft"] as const)("through %s", (backend) => {
     test("cost nothing before there is one: the table is not there", async () => {
       await add({ destinations: ["198.51.100.77"] });
       expect(await tables()).not.toContain("table bridge");
+      expect(s.agent.log.includes("rules go through spawned nft")).toBe(false);
     });
 
     test("count exactly, what is blocked and what is only counted, once", async () => {
