@@ -1,6 +1,6 @@
 /**
  * Frames of one Ethernet interface as the helper hands them on (src/netlink/helper/frames.c): what is asked for, and how
- * the answer is laid out. No filter of the caller's ever reaches the kernel; it names one of three.
+ * the answer is laid out. No filter of the caller's ever reaches the kernel; it names one of four.
  */
 import { u32le } from "./messages.ts";
 
@@ -18,8 +18,10 @@ export interface FramesRequest {
     /** LLDP alone, for the ports of a bridge, which keep it from the bridge itself. */
     | { readonly kind: "lldp" }
     /** Every frame from or to a hardware address, also those that leave by the interface. Four at once at most. */
-    | { readonly kind: "device"; readonly mac: number };
-  /** For `device`: bytes kept of each frame, 14 to 65,535. Default 65,535. */
+    | { readonly kind: "device"; readonly mac: number }
+    /** Every frame of the interface; it counts as one of those four. */
+    | { readonly kind: "all" };
+  /** For `device` and `all`: bytes kept of each frame, 14 to 65,535. Default 65,535. */
   readonly snapLength?: number;
 }
 
@@ -46,7 +48,7 @@ export interface FramesHandlers {
   onDown?(reason: string): void;
 }
 
-const FILTER = { home: 1, lldp: 2, device: 3 } as const;
+const FILTER = { home: 1, lldp: 2, device: 3, all: 4 } as const;
 const NAME_BYTES = 16;
 const HEADER_BYTES = 16;
 const LONGEST = 65_535;

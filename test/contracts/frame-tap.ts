@@ -64,6 +64,18 @@ export function frameTapContract(bed: () => TapBed): void {
     expect(Math.max(...seen.map(({ timeMs }) => timeMs))).toBeGreaterThan(1_600_000_000_000);
   });
 
+  it("shows all of an interface where no device is named", async () => {
+    const [first, second] = bed().macs;
+    const { seen, state, close } = watch(bed(), {});
+    await until("ready", () => state.ready > 0);
+    await bed().speak(0);
+    await bed().speak(1);
+    await until("both, both ways", () =>
+      [first, second].every((mac) => seen.some(({ from }) => from === mac) && seen.some(({ to }) => to === mac)),
+    );
+    close();
+  });
+
   it("cuts at the snap length and says how long the frame was", async () => {
     const [mac] = bed().macs;
     const { seen, state, close } = watch(bed(), { mac, snapLength: 60 });

@@ -238,11 +238,14 @@ describeUnless(helperMissing(), "frames through the helper", () => {
     listener.stop();
   });
 
-  test("refuses a fifth capture of a device, until one of them ends", async () => {
+  test("refuses a fifth capture, of a device or of all, until one of them ends", async () => {
     const filter = { kind: "device" as const, mac: parseMac(DEVICE) as number };
     const four = await Promise.all([1, 2, 3, 4].map(() => listen({ filter })));
     const fifth = await listen({ filter });
     expect(fifth.errors[0]).toMatch(/too many captures/);
+    const all = await listen({ filter: { kind: "all" } });
+    expect(all.errors[0]).toMatch(/too many captures/);
+    all.stop();
     expect((await listen({})).errors).toEqual([]);
     for (const one of [fifth, ...four]) one.stop();
     const next = await listen({ filter });
@@ -263,7 +266,8 @@ describeUnless(helperMissing(), "frames through the helper", () => {
       [edited(0, 0), /name of an interface/],
       [Uint8Array.from(good).fill(0x61, 0, 16), /name of an interface/],
       [edited(16, 0), /no such filter/],
-      [edited(16, 4), /no such filter/],
+      [edited(16, 5), /no such filter/],
+      [edited(31, 1), /snap length/],
       [good, /^$/],
     ];
     const answers: string[] = [];

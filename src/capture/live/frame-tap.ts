@@ -36,8 +36,8 @@ export function helperTap(helper: NetfilterHelper | undefined): FrameTap {
     },
     open({ interface: name, mac, snapLength }, handlers) {
       if (!helper) throw new RangeError("there is no helper");
-      if (mac === undefined) throw new RangeError("a whole interface can't be tapped");
-      return helper.frames({ interface: name, filter: { kind: "device", mac }, snapLength }, handlers);
+      const filter = mac === undefined ? ({ kind: "all" } as const) : ({ kind: "device", mac } as const);
+      return helper.frames({ interface: name, filter, snapLength }, handlers);
     },
   };
 }

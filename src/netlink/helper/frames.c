@@ -1,11 +1,12 @@
 /*
- * Frames of one Ethernet interface, through packet sockets. Who asks names the interface and one of three filters, never a
+ * Frames of one Ethernet interface, through packet sockets. Who asks names the interface and one of four filters, never a
  * filter of his own; the filter is made here, attached before the socket sees anything, and locked:
  *
  *   home    what devices tell a LAN of themselves: ARP; LLDP, DHCP to servers (67, 547) and mDNS (5353). Incoming alone,
  *           of this interface's own network (no VLAN of it), at HOME_RATE a second.
  *   lldp    LLDP alone, for the ports of a bridge: a bridge does not pass it on to itself. Other frames cost nothing.
  *   device  every frame from or to one hardware address, also those that leave.
+ *   all     every frame of the interface, also those that leave.
  *
  * No socket is promiscuous. Data: for each frame four words (bytes that follow, bytes that the wire had, seconds and
  * nanoseconds since 1970) and the frame, padded to 4. A VLAN tag that the kernel took out stands in its place again.
@@ -53,7 +54,10 @@
 #define FRAME_WORDS 16u
 #define TAG_BYTES 4u
 
-enum filter { FILTER_HOME = 1, FILTER_LLDP, FILTER_DEVICE };
+enum filter { FILTER_HOME = 1, FILTER_LLDP, FILTER_DEVICE, FILTER_ALL };
+
+/* Not what tells of devices, but what they say: rarer, faster, and longer. */
+#define IS_CAPTURE(r) ((r)->filter >= FILTER_DEVICE)
 
 struct frames_request { char interface[16]; uint32_t filter; uint8_t mac[6], unused[2]; uint32_t snap; };
 
@@ -133,6 +137,12 @@ static int attach_device(int fd, const uint8_t mac[6], uint32_t snap)
 	return attach(fd, code, sizeof code / sizeof *code);
 }
 
+static int attach_all(int fd, uint32_t snap)
+{
+	struct sock_filter code[] = { RETURN(snap) };
+	return attach(fd, code, sizeof code / sizeof *code);
+}
+
 /* The number of an Ethernet interface; 0 with errno and in `why` what is wrong. */
 static int interface_number(const char *name, const char **why)
 {
@@ -154,18 +164,19 @@ static int interface_number(const char *name, const char **why)
 
 static int open_frames(const struct frames_request *r, int interface, uint16_t protocol)
 {
-	int on = 1, size = r->filter == FILTER_DEVICE ? DEVICE_BUFFER : HOME_BUFFER, error;
+	int on = 1, size = IS_CAPTURE(r) ? DEVICE_BUFFER : HOME_BUFFER, error;
 	struct sockaddr_ll local = { .sll_family = AF_PACKET, .sll_protocol = be16(protocol), .sll_ifindex = interface };
 	/* Without a protocol it sees nothing until it is bound. */
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	if (fd < 0) return -1;
 	if (r->filter == FILTER_DEVICE) error = attach_device(fd, r->mac, r->snap);
+	else if (r->filter == FILTER_ALL) error = attach_all(fd, r->snap);
 	else error = protocol == ETH_P_ALL ? attach_announcements(fd) : attach_one_protocol(fd);
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) < 0)
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
 	setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
 	/* Kernels before 4.20 do not know it; the filter then does the same. */
-	if (r->filter != FILTER_DEVICE) setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on);
+	if (!IS_CAPTURE(r)) setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on);
 	if (!error) error = setsockopt(fd, SOL_PACKET, PACKET_AUXDATA, &on, sizeof on);
 	if (!error) error = bind(fd, (struct sockaddr *)&local, sizeof local);
 	if (!error) return fd;
@@ -191,10 +202,10 @@ static int add_frames(uint32_t kind, uint32_t request, const struct frames_reque
 		send_result(request, errno, NO_INDEX, 0, "packet socket");
 		return -1;
 	}
-	if (add_subscription(kind, request, fd, r->filter == FILTER_DEVICE ? DEVICE_PAUSE_MS : HOME_PAUSE_MS) < 0) return -1;
+	if (add_subscription(kind, request, fd, IS_CAPTURE(r) ? DEVICE_PAUSE_MS : HOME_PAUSE_MS) < 0) return -1;
 	for (s = subscriptions; s->fd != fd; s++) continue;
-	s->snap = r->filter == FILTER_DEVICE ? r->snap : HOME_SNAP;
-	s->rate = r->filter == FILTER_DEVICE ? 0 : HOME_RATE;
+	s->snap = IS_CAPTURE(r) ? r->snap : HOME_SNAP;
+	s->rate = IS_CAPTURE(r) ? 0 : HOME_RATE;
 	s->refilled = now_ms();
 	s->allowance = HOME_BURST;
 	return 0;
@@ -204,10 +215,11 @@ static const char *check(const struct frames_request *r)
 {
 	int devices = 0;
 	if (!r->interface[0] || r->interface[sizeof r->interface - 1]) return "name of an interface";
-	if (r->filter < FILTER_HOME || r->filter > FILTER_DEVICE) return "no such filter";
-	if (r->filter != FILTER_DEVICE) return NULL;
+	if (r->filter < FILTER_HOME || r->filter > FILTER_ALL) return "no such filter";
+	if (!IS_CAPTURE(r)) return NULL;
 	if (r->snap < DEVICE_SNAP_LEAST || r->snap > DEVICE_SNAP_MOST) return "snap length out of range";
-	if (r->mac[0] & 1 || !memcmp(r->mac, (uint8_t[6]){ 0 }, 6)) return "hardware address of no device";
+	if (r->filter == FILTER_DEVICE && (r->mac[0] & 1 || !memcmp(r->mac, (uint8_t[6]){ 0 }, 6)))
+		return "hardware address of no device";
 	for (int i = 0; i < SUBSCRIPTIONS; i++)
 		if (subscriptions[i].fd >= 0 && subscriptions[i].kind == FRAMES && !subscriptions[i].rate) devices++;
 	return devices < DEVICE_LIMIT ? NULL : "too many captures at once";

@@ -11,7 +11,7 @@
  *   - conntrack deletes that name a tuple, never a flush;
  *   - holding DNS answers back for a moment: the helper makes the rule and the queue itself, and all that it ever says of a
  *     packet is "accept", when Node asks or by itself soon after;
- *   - frames of one interface, through one of three filters that frames.c makes; it sends none;
+ *   - frames of one interface, through one of four filters that frames.c makes; it sends none;
  *   - three conntrack settings switched on (accounting, events, time stamps);
  *   - `nft -f -` with one of two files that were opened at the start as its stdin: no shell, no other arguments, no
  *     environment. When file capabilities gave us more than the caller has (AT_SECURE), the files must belong to root and
