@@ -6,9 +6,10 @@ import { argument, command, counter, event, object, readOnly, readWrite, writeOn
 import { captureTraffic } from "./spin-capture-traffic.ts";
 import { detectionObjects } from "./spin-detection.ts";
 import { historyObjects } from "./spin-history.ts";
+import { queryCommands } from "./spin-query.ts";
 import { ROOT } from "./spin-root.ts";
 import { scheduleObjects } from "./spin-schedule.ts";
-import { addressList, destinationList, ipAddress, macAddress, macAddressList, nameList, portList } from "./types.ts";
+import { addressList, destinationList, macAddress, macAddressList, nameList, portList } from "./types.ts";
 import {
   alias,
   boolean,
@@ -78,45 +79,7 @@ export const Spin = object(ROOT, {
     ),
   },
   commands: {
-    "Query()": command("sync", "Reads the flow log, newest first, page by page.", {
-      input: {
-        Kind: argument(enumeration("Flows", "Destinations"), "What to list.", { mandatory: true }),
-        PhysAddress: argument(macAddress, "Of one device; all if left out."),
-        Since: argument(dateTime, "Only what was alive at or after this time."),
-        Until: argument(dateTime, "Only what was alive at or before this time."),
-        Destination: argument(string({ maxLength: 260 }), "An address, a prefix, or a domain with its subdomains."),
-        Limit: argument(unsignedInt({ min: 1, max: 500 }), "Most rows of one answer.", { default: 100 }),
-        Cursor: argument(string({ maxLength: 256 }), "NextCursor of the page before."),
-      },
-      output: {
-        NextCursor: argument(string(), "Where the next page begins; empty after the last."),
-        Truncated: argument(boolean, "Whether more rows follow."),
-      },
-      rows: {
-        Row: {
-          Start: argument(dateTime, "When the flow began (Flows)."),
-          End: argument(dateTime, "When it ended; unknown time while it lives (Flows)."),
-          PhysAddress: argument(macAddress, "The device."),
-          Initiator: argument(string(), "Device or Peer: who began (Flows)."),
-          Address: argument(ipAddress, "The peer.", { secured: true }),
-          Port: argument(unsignedInt({ max: 65535 }), "Port that the initiator addressed."),
-          Protocol: argument(unsignedInt({ max: 255 }), "IANA protocol number."),
-          Domain: argument(string(), "Name that the device had asked for.", { secured: true }),
-          DomainSource: argument(
-            enumeration("", "DNS", "TLS", "QUIC", "ECH"),
-            "How Domain is known: from a DNS answer that the device got, or else from what it said itself in TLS or QUIC; ECH: with Encrypted Client Hello, so it may be a front's. Empty where that is not known.",
-          ),
-          BytesSent: argument(statsCounter64, "Towards the peer."),
-          BytesReceived: argument(statsCounter64, "From the peer."),
-          PacketsSent: argument(statsCounter64, "Towards the peer."),
-          PacketsReceived: argument(statsCounter64, "From the peer."),
-          Flows: argument(statsCounter64, "Flows summed up in the row (Destinations)."),
-          FirstSeen: argument(dateTime, "First flow (Destinations)."),
-          LastSeen: argument(dateTime, "Last flow (Destinations)."),
-          Blocked: argument(boolean, "Whether a rule in force blocks it (Destinations)."),
-        },
-      },
-    }),
+    ...queryCommands,
     "Undo()": command(
       "sync",
       "Takes back the caller's last change of rules, schedules and lists that it has not taken back yet, as a whole. What somebody else has changed since stays as it is. Kept for twenty changes, and not over a restart.",

@@ -1,26 +1,17 @@
 /** `Device.X_SPIN.`: the switches, the state of the whole, and Query(). */
-import { ROOT, Spin } from "../../datamodel/spin.ts";
-import { UNKNOWN_TIME } from "../../datamodel/values.ts";
+import { Spin } from "../../datamodel/spin.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
-import type { CommandCall, Implementation } from "../model/implementation.ts";
+import type { Implementation } from "../model/implementation.ts";
 import { table } from "../model/table.ts";
-import type { NameSourceText } from "../spin/names.ts";
-import { QueryError, type DestinationRow, type FlowRow, type QueryFilter, type QueryPage } from "../spin/types.ts";
 import type { PrivacyLevel, SpinParts } from "./home.ts";
-import { isAtHome, maySeeSecured, ROLE_RESIDENT } from "./privacy.ts";
+import { isAtHome, ROLE_RESIDENT } from "./privacy.ts";
+import { CallLimit, query, resolveIncident } from "./spin-query.ts";
 
 const LEVELS: readonly PrivacyLevel[] = ["Summary", "Devices", "Destinations"];
 
-export function spinRoot({
-  home,
-  capture,
-  persistence,
-  authority,
-  version,
-  privacy,
-  undo,
-  forgetAfter,
-}: SpinParts): Implementation {
+export function spinRoot(parts: SpinParts): Implementation {
+  const { home, capture, persistence, authority, version, privacy, undo, forgetAfter } = parts;
+  const limit = new CallLimit();
   return table(Spin, {
     persistence,
     initial: () => ({
@@ -65,85 +56,13 @@ export function spinRoot({
         const { what, rows } = undo.undo(tree, caller);
         return { What: what, Rows: rows };
       },
-      "Query()": ({ values }, args, call) => {
-        const secured = isAtHome(call.caller) || (values.PrivacyLevel === "Destinations" && maySeeSecured(call.caller));
-        if (values.PrivacyLevel === "Summary" && !isAtHome(call.caller))
-          throw new UspError(UspErrorCode.PermissionDenied, `${ROOT}PrivacyLevel is Summary: only totals are shown`);
-        if (args.Kind === "Flows" && !secured) throw refuseFlows(call);
-        const filter = filterOf(args);
-        if (filter.destination !== undefined && !secured)
-          throw new UspError(UspErrorCode.PermissionDenied, "Destination can't be searched for: it is secured");
-        try {
-          if (args.Kind === "Flows") return page(home.queryFlows(filter), flowColumns);
-          return page(home.queryDestinations(filter), (row) => destinationColumns(row, secured));
-        } catch (error) {
-          if (error instanceof QueryError) throw new UspError(UspErrorCode.InvalidCommandArguments, error.message);
-          throw error;
-        }
-      },
+      "Query()": ({ values }, args, call) => query(parts, values.PrivacyLevel, args, call),
+      "ResolveIncident()": ({ values }, args, call) => resolveIncident(parts, values.PrivacyLevel, args, call, limit),
     },
   });
 }
 
-function refuseFlows({ caller }: CommandCall): UspError {
-  const why = maySeeSecured(caller)
-    ? `${ROOT}PrivacyLevel is not Destinations`
-    : "the controller has no role in LocalAgent.ControllerTrust.SecuredRoles";
-  return new UspError(UspErrorCode.PermissionDenied, `Flows are secured: ${why}`);
-}
-
-interface QueryArguments {
-  readonly PhysAddress: string | undefined;
-  readonly Since: number | undefined;
-  readonly Until: number | undefined;
-  readonly Destination: string | undefined;
-  readonly Limit: number | undefined;
-  readonly Cursor: string | undefined;
-}
-
-/** An argument that is empty or the Unknown Time is one that was left out. */
-function filterOf(args: QueryArguments): QueryFilter {
-  const time = (value: number | undefined) => (value === UNKNOWN_TIME ? undefined : value);
-  const filter = {
-    physAddress: args.PhysAddress || undefined,
-    since: time(args.Since),
-    until: time(args.Until),
-    destination: args.Destination || undefined,
-    limit: args.Limit,
-    cursor: args.Cursor || undefined,
-  };
-  return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
-}
-
-interface Columns {
-  readonly Start: number;
-  readonly End: number;
-  readonly PhysAddress: string;
-  readonly Initiator: string;
-  readonly Address: string;
-  readonly Port: number;
-  readonly Protocol: number;
-  readonly Domain: string;
-  readonly DomainSource: NameSourceText;
-  readonly BytesSent: number;
-  readonly BytesReceived: number;
-  readonly PacketsSent: number;
-  readonly PacketsReceived: number;
-  readonly Flows: number;
-  readonly FirstSeen: number;
-  readonly LastSeen: number;
-  readonly Blocked: boolean;
-}
-
-function page<R>({ rows, nextCursor, truncated }: QueryPage<R>, columns: (row: R) => Partial<Columns>) {
-  return { NextCursor: nextCursor, Truncated: truncated, Row: rows.map((row) => columns(row) as Columns) };
-}
-
-/** The columns of Flows; those of other Kinds are left out of the answer. */
-function flowColumns(row: FlowRow): Partial<Columns> {
-  return { ...row, End: row.End === 0 ? UNKNOWN_TIME : row.End };
-}
-
-function destinationColumns(row: DestinationRow, secured: boolean): Partial<Columns> {
-  return secured ? row : { ...row, Address: "", Domain: "" };
+/** ForgetDevicesAfter in milliseconds. */
+export function daysOrNever(days: number): number {
+  return days === 0 ? Infinity : days * 24 * 60 * 60_000;
 }
