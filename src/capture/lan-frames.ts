@@ -40,7 +40,7 @@ const HURRIED_MS = 60_000;
  * How often it is told again that somebody holds an address: detection wants three claims of a minute. While two contend
  * for it, nearly each claim is told.
  */
-const CLAIM_EVERY_MS = 10_000;
+const CLAIM_EVERY_MS = 5000;
 const CONTENDED_EVERY_MS = 1000;
 const CONTENDED_MS = 60_000;
 const CLAIM_LIMIT = 4096;

@@ -78,9 +78,9 @@ export class Detection {
 
   /**
    * The claimant shows an address as its own that its owner still holds. An owner that is silent from then on may be
-   * asleep, and the claimant answer for it (Bonjour's sleep proxies do).
+   * asleep, and the claimant answer for it (Bonjour's sleep proxies do). Without an owner it is the gateway's, which is awake.
    */
-  addressConflict(claimant: number, address: string, owner: HomeDevice): void {
+  addressConflict(claimant: number, address: string, owner: HomeDevice | undefined): void {
     const slot = this.#options.devices.byMac(claimant)?.slot ?? -1;
     const time = this.#options.clock.now();
     if (slot < 0 || !this.spoofing.enable) return;
@@ -89,7 +89,8 @@ export class Detection {
       this.#claims[slot] = 0;
     }
     this.#claims[slot] = (this.#claims[slot] as number) + 1;
-    if (this.#claims[slot] < CLAIMS || owner.lastSeen <= (this.#claimsFrom[slot] as number)) return;
+    if (this.#claims[slot] < CLAIMS) return;
+    if (owner && owner.lastSeen <= (this.#claimsFrom[slot] as number)) return;
     this.#found({
       type: "AddressSpoofing",
       slot,
@@ -98,8 +99,8 @@ export class Detection {
       measured: this.#claims[slot],
       threshold: CLAIMS,
       windowMs: CLAIMS_MS,
-      summary: `claimed an address that another device holds`,
-      peers: [`${address} of ${owner.physAddress}`],
+      summary: owner ? "claimed an address that another device holds" : "claimed an address of the gateway",
+      peers: [`${address} of ${owner?.physAddress ?? "the gateway"}`],
     });
     this.#claims[slot] = 0;
   }

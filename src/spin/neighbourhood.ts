@@ -25,8 +25,11 @@ export interface NeighbourhoodOptions {
   readonly home: HomeMap;
   readonly owners: Owners;
   readonly devices: DeviceTable;
-  /** Somebody shows an address as its own that its owner still holds: told each time, and as a conflict once a minute. */
-  readonly claimed: (address: string, owner: DeviceRow, claimant: number) => void;
+  /**
+   * Somebody shows an address as its own that its owner still holds: told each time, and as a conflict once a minute.
+   * Without an owner it is the gateway's.
+   */
+  readonly claimed: (address: string, owner: DeviceRow | undefined, claimant: number) => void;
   readonly conflict: (address: string, owner: DeviceRow, claimant: number) => void;
 }
 
@@ -117,6 +120,10 @@ export class Neighbourhood {
     const { home, owners, clock } = this.#options;
     const words = parseAddress(address);
     if (!words) return;
+    if (observation.kind === "neighbour" && observation.state === "frame" && home.isGateway(words, 0)) {
+      this.conflicts++;
+      return this.#options.claimed(printAddress(words), undefined, row.mac);
+    }
     if (!home.claimable(words, 0)) return this.#hold(observation);
     const owner = owners.find(words, 0);
     const isDropped = observation.kind === "neighbour" && observation.state === "dropped";

@@ -21,6 +21,18 @@ describe("an address that another device claims", () => {
     for (let claim = 0; claim < 5; claim++) home.after(5000).neighbour(2, "192.0.2.10", "frame");
     expect(of(home, "AddressSpoofing")).toEqual([]);
   });
+
+  it("is spoofing when it is the gateway's, which is always awake", () => {
+    const home = bed();
+    home.neighbour(2, "192.0.2.1", "stale");
+    for (let claim = 0; claim < 3; claim++) {
+      expect(of(home, "AddressSpoofing")).toEqual([]);
+      home.after(10_000).neighbour(2, "192.0.2.1", "frame");
+    }
+    expect(of(home, "AddressSpoofing")).toMatchObject([
+      { mac: home.device(2).mac, severity: "Medium", peers: ["192.0.2.1 of the gateway"] },
+    ]);
+  });
 });
 
 describe("a device that asks who has addresses", () => {
