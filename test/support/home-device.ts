@@ -137,6 +137,17 @@ export class HomeDevice {
     return traffic(this.namespace, ["scan", address, from, to], 300_000);
   }
 
+  /** SYNs at a rate, to addresses in turn from the first on and to ports of each; nobody waits for an answer. */
+  probe(
+    address: string,
+    port: number,
+    options: { count: number; rate: number; hosts?: number; ports?: number },
+  ): Promise<{ sent: number }> {
+    const { count, rate, hosts = 1, ports = 1 } = options;
+    const args = ["probe", address, port, hosts, ports, count, rate];
+    return traffic(this.namespace, args, (count / rate) * 2000 + 20_000);
+  }
+
   /** As many datagrams as the machine carries, to a sink. Nanoseconds a packet. */
   blast(address: string, count: number, size = 200): Promise<{ sent: number; wallNs: number; cpuNs: number }> {
     return traffic(this.namespace, ["blast", address, count, size], 60_000);

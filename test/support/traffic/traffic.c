@@ -237,6 +237,25 @@ static int scan(int argc, char **argv) {
   return 0;
 }
 
+/* ADDRESS PORT HOSTS PORTS COUNT RATE: COUNT SYNs, to HOSTS addresses in turn and PORTS ports of each; nobody waits. */
+static int probe(int argc, char **argv) {
+  if (argc != 6) die("probe ADDRESS PORT HOSTS PORTS COUNT RATE");
+  unsigned hosts = strtoul(argv[2], NULL, 10), ports = strtoul(argv[3], NULL, 10), count = strtoul(argv[4], NULL, 10);
+  double gap = 1e9 / strtod(argv[5], NULL);
+  uint64_t start = realtime_ns();
+  unsigned n = 0, sent = 0;
+  signal(SIGTERM, stop);
+  for (; n < count && !stopping; n++) {
+    address_t to = address_plus(address_of(argv[0], atoi(argv[1]) + n / hosts % ports), n % hosts);
+    int fd = socket(to.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    sleep_until_ns(start + (uint64_t)(gap * n));
+    sent += connect(fd, &to.any, address_size(&to)) == 0 || errno == EINPROGRESS;
+    close(fd);
+  }
+  printf("{\"sent\":%u}\n", sent);
+  return 0;
+}
+
 static int open_stream(const char *kind, address_t *to) {
   int icmp = !strcmp(kind, "icmp"), v4 = to->any.sa_family == AF_INET;
   int type = !strcmp(kind, "tcp") ? SOCK_STREAM : icmp ? SOCK_RAW : SOCK_DGRAM;
@@ -343,7 +362,7 @@ static const struct {
   const char *name;
   int (*run)(int argc, char **argv);
 } commands[] = {{"serve", serve_command}, {"tcp", tcp},           {"udp", udp},          {"flows", flows},      {"connections", connections},
-                {"scan", scan},           {"stream", stream},     {"blast", blast},      {"dns", dns_load},
+                {"scan", scan},           {"probe", probe},         {"stream", stream},     {"blast", blast},      {"dns", dns_load},
                 {"fresh", fresh_names},   {"arp", arp_claim},     {"macs", forge_macs},  {"offload", offload_off},
                 {"frames", send_frames}};
 
@@ -351,5 +370,5 @@ int main(int argc, char **argv) {
   for (unsigned i = 0; argc > 1 && i < sizeof commands / sizeof *commands; i++)
     if (!strcmp(argv[1], commands[i].name)) return commands[i].run(argc - 2, argv + 2);
   errno = 0;
-  die("traffic serve|tcp|udp|flows|connections|scan|stream|blast|dns|fresh|arp|macs|offload|frames");
+  die("traffic serve|tcp|udp|flows|connections|scan|probe|stream|blast|dns|fresh|arp|macs|offload|frames");
 }
