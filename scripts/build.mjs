@@ -22,6 +22,7 @@ const APART_WHEN_USED = [
   { module: "src/mtp/stomp.ts", file: "dist/spin-usp-stomp.cjs" },
   { module: "src/usp/bulk-data/http.ts", file: "dist/spin-usp-http.cjs" },
   { module: "src/gateway/live-capture.ts", file: "dist/spin-usp-capture.cjs" },
+  { module: "src/spin/flow-log/open.ts", file: "dist/spin-usp-flow-log.cjs" },
   { module: "src/gateway/mdns.ts", file: "dist/spin-usp-mdns.cjs" },
   { module: "src/enforce/nft-transport.ts", file: "dist/spin-usp-nft.cjs" },
   { module: "src/capture/without-helper.ts", file: "dist/spin-usp-tools.cjs" },

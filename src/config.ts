@@ -7,6 +7,7 @@ import { agentOptions, type AgentConfig } from "./config/agent.ts";
 import { bulkDataOptions, type BulkDataConfig } from "./config/bulk-data.ts";
 import { captureOptions, type CaptureConfig } from "./config/capture.ts";
 import { controllerOptions, type ControllerConfig } from "./config/controller.ts";
+import { flowLogOptions, type FlowLogConfig } from "./config/flow-log.ts";
 import { enforceOptions, type EnforceConfig } from "./config/enforce.ts";
 import { mqttOptions, type MqttConfig } from "./config/mqtt.ts";
 import { isLoopback, type Options, type ValuesOf } from "./config/option.ts";
@@ -26,6 +27,7 @@ export interface Config {
   readonly service: ServiceConfig;
   readonly controllers: readonly ControllerConfig[];
   readonly capture: CaptureConfig;
+  readonly flowLog: FlowLogConfig;
   readonly enforce: EnforceConfig;
   readonly bulkData: BulkDataConfig;
 }
@@ -72,6 +74,11 @@ export const sections: Readonly<
     description: "A controller. Seeds a row of LocalAgent.Controller.",
   },
   capture: { options: captureOptions, named: false, description: "What is observed, and how." },
+  flow_log: {
+    options: flowLogOptions,
+    named: false,
+    description: "What has been: flows, questions to DNS and what was blocked.",
+  },
   enforce: { options: enforceOptions, named: false, description: "How rules are enforced." },
   bulk_data: { options: bulkDataOptions, named: false, description: "Reports to collectors: `Device.BulkData.`." },
 };
@@ -104,6 +111,7 @@ export function parseConfig(source: string): Config {
     service: completeService(single("service", serviceOptions)),
     controllers: named("controller", controllerOptions),
     capture: single("capture", captureOptions),
+    flowLog: single("flow_log", flowLogOptions),
     enforce: single("enforce", enforceOptions),
     bulkData: single("bulk_data", bulkDataOptions),
   };

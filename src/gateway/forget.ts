@@ -1,7 +1,8 @@
 /** What a reset makes the state directory forget. The agent that has it must not have read it yet, or must not run. */
-import { readdirSync, unlinkSync } from "node:fs";
+import { readdirSync, rmSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { SAVED_RULES } from "./enforcer.ts";
+import { FLOW_LOG } from "./flow-log.ts";
 
 /** `model`: what controllers changed. `home`: also the devices with their counters. `all`: also the derived identity. */
 export type Forgotten = "model" | "home" | "all";
@@ -19,5 +20,6 @@ export function forgetState(directory: string, what: Forgotten): number {
     (file) => file === SAVED_RULES || (file.endsWith(".json") && !KEPT[what](file.slice(0, -".json".length))),
   );
   for (const file of files) unlinkSync(join(directory, file));
+  if (what !== "model") rmSync(join(directory, FLOW_LOG), { recursive: true, force: true });
   return files.length;
 }

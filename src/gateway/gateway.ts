@@ -33,6 +33,7 @@ import { lazyCaptures } from "./captures.ts";
 import { runDiscovery } from "./discovery.ts";
 import { makeEnforcer } from "./enforcer.ts";
 import { findPart } from "./files.ts";
+import { flowLogOf } from "./flow-log.ts";
 import { forgetState } from "./forget.ts";
 import { homeZone } from "./home-zone.ts";
 import { identityOf } from "./identity.ts";
@@ -99,6 +100,7 @@ export class Gateway {
     });
     const kernel = { helper, store, log: log.child("enforce"), clock: systemClock };
     const { enforcer, enforces } = await makeEnforcer(config, kernel);
+    const flowLog = await flowLogOf(config, log);
     const home = new Spin({
       clock: systemClock,
       log,
@@ -108,6 +110,7 @@ export class Gateway {
       zone: homeZone(config.agent.timezone, log),
       management: await management(config, log),
       enforcer,
+      ...(flowLog && { flowLog }),
       vendorOf: vendorsIn(findPart("vendors.bin"), log),
     });
     observeDials(new Connections((endpoints) => home.setConnections(endpoints)));

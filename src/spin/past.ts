@@ -20,6 +20,7 @@ import type { FlowRecorder, LogFound, LoggedRow, Traced, TraceSearch } from "./f
 import { FlowState, type FlowRows } from "./flow-rows.ts";
 import type { History } from "./history.ts";
 import { historyPage } from "./history-rows.ts";
+import type { NameSourceText } from "./names.ts";
 import type { Queries, Wanted } from "./query.ts";
 import { QueryError } from "./types.ts";
 import type {
@@ -217,6 +218,7 @@ function flowRow(row: LoggedRow): FlowRow {
     Port: row.port,
     Protocol: row.protocol,
     Domain: row.name,
+    ...(row.kind === 0 && { DomainSource: row.text as NameSourceText }),
     BytesSent: row.totals[0],
     BytesReceived: row.totals[1],
     PacketsSent: row.totals[2],

@@ -14,6 +14,7 @@ import {
 } from "../direction.ts";
 import { servicePort } from "../ended-flows.ts";
 import { FlowState, type FlowRows } from "../flow-rows.ts";
+import { NAME_SOURCES } from "../names.ts";
 import { LogFlag, LogKind, type LogRows } from "./rows.ts";
 
 /** How long a flow lives before a part of it is kept. */
@@ -108,5 +109,7 @@ export function readFlow(
   into.totals[to * 4 + 3] = moved[received] as number;
   into.count[to] = 1;
   into.name[to] = name;
+  // Of a name that came after the flow had begun, the table keeps no source.
+  into.text[to] = rows.domain[row] === name ? (NAME_SOURCES[rows.domainSource[row] as number] ?? "") : "";
   return true;
 }

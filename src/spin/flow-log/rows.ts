@@ -4,7 +4,7 @@
  *
  *            Flow                             Question (DNS)                Blocked (packets that a rule stopped)
  *   name     the peer's                       asked for                     the peer's
- *   text     -                                type, a space, first answers  -
+ *   text     how the name is known            type, a space, first answers  -
  *   port     that the initiator addressed     result code + 1, 0: unknown   the peer's
  *   totals   bytes and packets, both ways     TTL, number of answers        bytes and packets, both ways
  *   count    flows                            questions                     samples
