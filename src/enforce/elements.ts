@@ -225,6 +225,12 @@ function schemas(): Map<string, MapSchema> {
   put("version", "exact", "none", "mark");
   put("lan", "exact", "none", "interface");
   put("resident", "exact", "none", "port");
+  put("list_places", "exact", "none", "mark", "mark", "mark");
+  put("list_used", "exact", "none", "mark");
+  put("list_every", "exact", "none", "mark");
+  put("list_device_up", "exact", "none", "mark", "mac");
+  putRanges("list_service", [1, 2, 0], "mark", "protocol", "port");
+  putRanges("list_box_up", [1, 2, 3, 0], "mark", "mac", "protocol", "port");
   put("dropped_up", "exact", "none", "mac");
   put("device_up", "exact", "none", "mark", "mac");
   for (const family of [4, 6] as const) {
@@ -234,6 +240,8 @@ function schemas(): Map<string, MapSchema> {
     put(`dropped_down${family}`, "exact", "none", ip);
     put(`sources${family}`, "exact", "none", "mac", ip);
     put(`device_down${family}`, "exact", "none", "mark", ip);
+    put(`list_device_down${family}`, "exact", "none", "mark", ip);
+    putRanges(`list_box_down${family}`, [1, 2, 3, 0], "mark", ip, "protocol", "port");
     putRanges(`service${family}`, [1, 2, 3, 0], "mark", ip, "protocol", "port");
     for (let level = 0; level <= COUNT_LEVEL; level++) put(`destination${family}_${level}`, "tree", "none", ip);
     for (const way of ["up", "down"] as const) {

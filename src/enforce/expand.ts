@@ -52,6 +52,11 @@ export function domainUses(level: number): Element[] {
   return (["pair", "box"] as const).flatMap((layer) => uses(layer, level, ["up", "down"], ["4", "6"]));
 }
 
+/** The same for a level that is asked for lists' sake alone. */
+export function levelUses(level: number): Element[] {
+  return ["up4", "up6", "down4", "down6"].map((way) => element(`used_${way}`, [level]));
+}
+
 function uses(layer: Layer, level: number, ways: readonly string[], families: readonly string[]): Element[] {
   const codes = [level, 16 + LAYERS.length * level + LAYERS.indexOf(layer)];
   return ways.flatMap((way) =>

@@ -104,6 +104,12 @@ export class HelperTransport implements Transport {
     return found;
   }
 
+  readonly bulk = {
+    transact: (messages: readonly Uint8Array[]) => this.#helper.transact(messages),
+    dump: (set: string, begin: () => MessagesHandler) =>
+      this.#helper.dumpSetMessages({ family: this.family, table: TABLE, set }, begin),
+  };
+
   #lastRead(map: string): LastRead {
     let last = this.#lastReads.get(map);
     if (!last) this.#lastReads.set(map, (last = { byKey: new Map() }));

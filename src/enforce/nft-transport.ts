@@ -167,6 +167,10 @@ export class NftTransport implements Transport {
     return addLines(this.family, elements, now);
   }
 
+  async script(text: string): Promise<void> {
+    await this.#nft(["-f", "-"], text);
+  }
+
   #nft(args: readonly string[], input: string): Promise<string> {
     return this.#run(["nft", ...args], input);
   }

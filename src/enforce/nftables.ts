@@ -21,8 +21,11 @@ import { DroppedSources, SOURCE_SETS } from "./dropped-sources.ts";
 import { Cuts } from "./cuts.ts";
 import { COUNTED_MAPS, DROPPED_SETS, element, mapsOf } from "./elements.ts";
 import type { CountedElement, Element } from "./elements.ts";
-import { domainUses, elementsOf, usesOf } from "./expand.ts";
-import { Ledger } from "./ledger.ts";
+import { domainUses, elementsOf, levelUses, usesOf } from "./expand.ts";
+import { Ledger, addCount } from "./ledger.ts";
+import { KernelLists } from "./lists.ts";
+import { SavedLists } from "./saved-lists.ts";
+import type { ListRanges } from "../spin/lists/ranges.ts";
 import type { PlanOptions } from "./ledger.ts";
 import { LostSignal } from "./lost-signal.ts";
 import { Owners } from "./owners.ts";
@@ -72,6 +75,7 @@ export class NftablesEnforcer implements Enforcer {
   readonly #macsToExpand = new Set<number>();
   readonly #useCounts = new Map<string, number>();
   #domainLevels: ReadonlySet<number> = new Set();
+  #listLevels: ReadonlySet<number> = new Set();
   /** When a map's counters were last read, monotonic. */
   readonly #countedAt = new Map<string, number>();
   readonly #lost = new LostSignal();
@@ -82,6 +86,9 @@ export class NftablesEnforcer implements Enforcer {
   #arriving: Promise<void> | undefined;
   readonly #stop = new AbortController();
   readonly #saved: SavedElements | undefined;
+  readonly #savedLists: SavedLists | undefined;
+  /** Of the inet table: no list holds an address of the home, so none concerns the bridge. */
+  readonly #lists: KernelLists | undefined;
   #network: HomeNetwork | undefined;
   #watching: Promise<void> | undefined;
   #queue: Promise<unknown> = Promise.resolve();
@@ -107,11 +114,22 @@ export class NftablesEnforcer implements Enforcer {
       this.#saved = new SavedElements({
         path: options.savedFile,
         family,
-        elements: () => this.#ledger.everything(this.#planOptions()),
+        elements: () => this.#everything(),
         now: () => options.clock.now(),
         log: options.log,
       });
+      if (family === "inet") this.#savedLists = new SavedLists(listsFile(options.savedFile), options.log);
     }
+    if (family === "inet")
+      this.#lists = new KernelLists({
+        transport: options.transport,
+        log: options.log,
+        now: () => options.clock.now(),
+        heldBy: (mac) => this.#owners.of(mac),
+        useLevels: (levels) => this.#useListLevels(levels),
+        turn: (work) => this.#exclusive(work),
+        ...(this.#savedLists && { saved: this.#savedLists }),
+      });
   }
 
   get lost(): AsyncIterable<void> {
@@ -135,17 +153,36 @@ export class NftablesEnforcer implements Enforcer {
     if (!readings) return;
     this.#ledger.resume(readings);
     this.#owners.resume(readings.dropped);
+    if (typeof saved === "object" && saved !== null && "lists" in saved) this.#lists?.resume(saved.lists);
   }
 
-  counted(): { hits: Hits; readings: Readings } {
-    const { hits } = this.#ledger;
+  counted(): { hits: Hits; readings: Readings & { readonly lists?: Readings } } {
     return {
-      hits: { rules: copy(hits), devices: copy(this.#owners.dropped), domainNote: this.#hold.note },
-      readings: { ...this.#ledger.readings, dropped: this.#owners.readings },
+      hits: { rules: this.#ruleHits(), devices: copy(this.#owners.dropped), domainNote: this.#hold.note },
+      readings: {
+        ...this.#ledger.readings,
+        dropped: this.#owners.readings,
+        ...(this.#lists && { lists: this.#lists.readings }),
+      },
     };
   }
 
+  async list(list: number, addresses: ListRanges | undefined): Promise<void> {
+    if (!this.#lists) return;
+    await this.#lists.set(list, addresses);
+    // What was excepted for the rule's sake alone is the rule's again.
+    await this.#exclusive(() => this.#flush());
+    this.#saved?.changed("policy");
+  }
+
+  #ruleHits(): Map<number, { packets: number; bytes: number }> {
+    const rules = copy(this.#ledger.hits);
+    for (const [rule, { packets, bytes }] of this.#lists?.hits ?? []) addCount(rules, rule, packets, bytes);
+    return rules;
+  }
+
   async start(network: HomeNetwork): Promise<void> {
+    this.#lists?.setNetwork(network);
     await this.#exclusive(async () => {
       const before = this.#network;
       this.#network = network;
@@ -154,6 +191,8 @@ export class NftablesEnforcer implements Enforcer {
       await this.#resync(before === undefined);
       await this.#flush();
       this.#status = "Running";
+      // What no list may hold has changed.
+      if (before && this.#lists) this.#refillLists(this.#lists);
     });
     this.#watching ??= this.#transport.watch(this.#stop.signal, (change) => this.#foreign(change));
     this.#saved?.changed("addresses");
@@ -167,11 +206,13 @@ export class NftablesEnforcer implements Enforcer {
       this.#ledger.retryRefused();
       this.#tables.setPolicy(policy);
       this.#useDomainLevels();
+      this.#lists?.setPolicy(policy);
       this.#ledger.reviewKept();
       const interfaces = namesDomains(policy) ? (this.#network?.lanInterfaces ?? []) : [];
       // Begun before what the answers fill, ended after it: nobody waits for the end.
       if (interfaces.length > 0) await this.#hold.hold(interfaces);
       await this.#flush();
+      await this.#lists?.forgetStrangers();
       if (interfaces.length === 0) await this.#hold.hold([]);
       this.#saved?.changed("policy");
       return {
@@ -206,10 +247,11 @@ export class NftablesEnforcer implements Enforcer {
     for (let next = 0; next < maps.length; next += mapsPerRead)
       await this.#exclusive(() => this.#count(maps.slice(next, next + mapsPerRead)));
     return await this.#exclusive(async () => {
+      await this.#lists?.count();
       await this.#flush();
       const { note: domainNote } = this.#hold;
       const sources = this.#sources.take();
-      return { rules: copy(this.#ledger.hits), devices: copy(this.#owners.dropped), sources, domainNote };
+      return { rules: this.#ruleHits(), devices: copy(this.#owners.dropped), sources, domainNote };
     });
   }
 
@@ -264,6 +306,7 @@ export class NftablesEnforcer implements Enforcer {
     await this.#watching;
     await this.#queue.catch(() => undefined);
     await this.#saved?.flush();
+    await this.#savedLists?.flush();
     this.#lost.end();
     this.#status = "Disabled";
   }
@@ -326,6 +369,7 @@ export class NftablesEnforcer implements Enforcer {
     this.#tables.expire(this.#now());
     const keys = this.#tables.changes();
     const again = new Set<string>();
+    if (this.#macsToExpand.size > 0) this.#lists?.ownersChanged();
     for (const mac of this.#macsToExpand) for (const key of this.#cellsOfMac.get(mac) ?? []) again.add(key);
     this.#macsToExpand.clear();
     for (const key of keys) again.add(key);
@@ -366,6 +410,13 @@ export class NftablesEnforcer implements Enforcer {
     this.#domainLevels = levels;
   }
 
+  #useListLevels(levels: ReadonlySet<number>): void {
+    const before = this.#listLevels;
+    this.#listLevels = levels;
+    for (const level of levels) if (!before.has(level)) this.#use(levelUses(level), 1);
+    for (const level of before) if (!levels.has(level)) this.#use(levelUses(level), -1);
+  }
+
   /** Packets ask only levels and layers that hold something. */
   #use(switches: readonly Element[], by: 1 | -1): void {
     for (const one of switches.filter(this.#isOurs)) {
@@ -380,6 +431,7 @@ export class NftablesEnforcer implements Enforcer {
   /** Makes the kernel hold what is wanted. */
   async #flush(): Promise<void> {
     this.#expand();
+    await this.#lists?.flush();
     for (let attempt = 1; ; attempt++) {
       const options = this.#planOptions();
       let plan = this.#ledger.plan(options);
@@ -440,7 +492,7 @@ export class NftablesEnforcer implements Enforcer {
   async #resync(isFirst: boolean): Promise<void> {
     this.#resyncs++;
     const now = this.#now();
-    const maps = [...this.#maps].filter((map) => !FILLED_SETS.includes(map));
+    const maps = [...this.#maps].filter((map) => !FILLED_SETS.includes(map) && !map.startsWith("list_"));
     const read = await this.#transport.read(maps, now);
     if (!read) {
       if (!isFirst) this.#noteLoss("our table was gone");
@@ -449,6 +501,7 @@ export class NftablesEnforcer implements Enforcer {
     if (isFirst) this.#adoptOwners(read);
     this.#ledger.observe(read, now);
     this.#ledger.resumed();
+    if (isFirst) await this.#lists?.start();
     const [version] = read.get("version") ?? [];
     if (version?.from[0] !== this.#version) {
       this.#log.info(
@@ -474,11 +527,29 @@ export class NftablesEnforcer implements Enforcer {
   async #reload(): Promise<void> {
     this.#expand();
     const now = this.#now();
-    const elements = this.#ledger.everything(this.#planOptions());
-    await this.#transport.load(elements, now);
-    this.#ledger.loaded(elements);
+    const own = this.#ledger.everything(this.#planOptions());
+    const ofLists = this.#lists?.everything() ?? [];
+    await this.#transport.load([...own, ...ofLists], now);
+    this.#ledger.loaded(own);
     this.#ledger.resumed();
     this.#owners.emptied();
+    if (!this.#lists) return;
+    this.#lists.emptied(ofLists);
+    this.#refillLists(this.#lists);
+  }
+
+  #everything(): Element[] {
+    return [...this.#ledger.everything(this.#planOptions()), ...(this.#lists?.everything() ?? [])];
+  }
+
+  /** When those before have had their turn. */
+  #refillLists(lists: KernelLists): void {
+    lists.refill().catch((error: unknown) => {
+      if (this.#stop.signal.aborted) return;
+      this.#lastError = describe(error);
+      this.#log.error("lists could not be put back", error);
+      this.#lost.raise();
+    });
   }
 
   /** The rule that an element is kept for which was in the kernel when we started: a name that we did not hear of yet. */
@@ -504,6 +575,10 @@ export class NftablesEnforcer implements Enforcer {
         this.#noteLoss(what === "structure" ? "somebody changed our table" : "somebody changed elements of our table");
       await this.#resync(false);
       if (what === "structure") await this.#reload();
+      else if (this.#lists) {
+        await this.#lists.review(what === "elements");
+        this.#refillLists(this.#lists);
+      }
       await this.#flush();
     }).catch((error: unknown) => {
       this.#lastError = describe(error);
@@ -561,4 +636,9 @@ function copy<K>(counts: ReadonlyMap<K, { packets: number; bytes: number }>) {
 function kernelRefreshes(): boolean {
   const [major = 0, minor = 0] = release().split(".").map(Number);
   return major > 6 || (major === 6 && minor >= 12);
+}
+
+/** Beside the file of elements. */
+function listsFile(elementsFile: string): string {
+  return elementsFile.replace(/(\.nft)?$/, "-lists.nft");
 }

@@ -1,5 +1,6 @@
 /** PORT of the kernel backend: how elements reach our table, and how they are read back. */
 import type { TableFamily } from "../netlink/nftables-messages.ts";
+import type { MessagesHandler } from "../netlink/helper.ts";
 import type { Count, CountedElement, Element } from "./elements.ts";
 
 /**
@@ -75,6 +76,14 @@ export interface Transport {
    * be done.
    */
   holdAnswers?(interfaces: readonly string[], handlers: HoldHandlers): () => void;
+  /** For sets of a list's addresses, which are too big for elements: netlink messages as they are. */
+  readonly bulk?: {
+    transact(messages: readonly Uint8Array[]): Promise<void>;
+    /** All elements of a set. `begin` is called before each attempt. */
+    dump(set: string, begin: () => MessagesHandler): Promise<void>;
+  };
+  /** The same where there is no netlink: lines for `nft -f`. */
+  script?(text: string): Promise<void>;
   /** Tells what others do to our table, until the signal. Never rejects. */
   watch(signal: AbortSignal, onChange: (change: ForeignChange) => void): Promise<void>;
 }

@@ -7,6 +7,7 @@
 import { describe } from "../lib/log.ts";
 import type { Log } from "../lib/log.ts";
 import type { Prefix } from "../lib/address.ts";
+import type { ListRanges } from "../spin/lists/ranges.ts";
 import type { Health } from "../spin/observation.ts";
 import type { AddressDelta, ApplyReport, Enforcer, Hits, HomeNetwork, Policy } from "../spin/ruleset.ts";
 import { bridgedPolicy } from "./bridged-policy.ts";
@@ -96,6 +97,10 @@ export class WithBridge implements Enforcer {
 
   addresses(delta: AddressDelta): Promise<void> {
     return this.#options.inet.addresses(delta);
+  }
+
+  list(list: number, addresses: ListRanges | undefined): Promise<void> {
+    return this.#options.inet.list(list, addresses);
   }
 
   async hits(all = false): Promise<Hits> {

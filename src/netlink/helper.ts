@@ -199,6 +199,14 @@ export class NetfilterHelper {
     }
   }
 
+  /** The same as raw messages, for a set too big for an object each. `begin` is called before each attempt. */
+  async dumpSetMessages(set: SetReference, begin: () => MessagesHandler): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      const { flags } = await this.#request(`set ${set.set}`, RequestKind.DumpSet, dumpElements(set), begin());
+      if (!(flags & ResultFlag.Interrupted) || attempt === 5) return;
+    }
+  }
+
   /** Every conntrack entry, as raw messages. `buffers` of 32 KiB are read in a row, then `pauseMs` is left to others. */
   async dumpConntrack(onMessages: MessagesHandler, pace: { buffers: number; pauseMs: number }): Promise<void> {
     await this.#request("conntrack dump", RequestKind.DumpConntrack, words(pace.buffers, pace.pauseMs), onMessages);

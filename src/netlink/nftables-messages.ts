@@ -173,6 +173,27 @@ export function decodeElements(bytes: Uint8Array, start: number, end: number, el
   });
 }
 
+/** Where the keys of the elements in the netlink messages of [start, end) stand, without a copy of each. */
+export function eachElementKey(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  visit: (at: number, isIntervalEnd: boolean) => void,
+): void {
+  eachMessage(bytes, start, end, (type, _flags, bodyStart, bodyEnd) => {
+    if (type !== ((Subsystem.Nftables << 8) | NFT_MSG.NewSetElements)) return;
+    const list = findAttribute(bytes, bodyStart + 4, bodyEnd, LIST.Elements);
+    if (list < 0) return;
+    eachAttribute(bytes, list, attributeEnd(bytes, list), (_type, at, stop) => {
+      const key = findAttribute(bytes, at, stop, ELEMENT.Key);
+      const value = key < 0 ? -1 : findAttribute(bytes, key, attributeEnd(bytes, key), DATA.Value);
+      if (value < 0) return;
+      const flags = findAttribute(bytes, at, stop, ELEMENT.Flags);
+      visit(value, flags >= 0 && (u32be(bytes, flags) & ELEMENT_FLAG.IntervalEnd) !== 0);
+    });
+  });
+}
+
 /** The deleted elements in the netlink messages of [start, end), with the names of their sets. */
 export function eachDeleted(
   bytes: Uint8Array,

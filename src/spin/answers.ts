@@ -10,6 +10,7 @@ import type { DeviceTable } from "./devices.ts";
 import { sameWords } from "./direction.ts";
 import type { HomeMap } from "./direction.ts";
 import type { FlowTable } from "./flows.ts";
+import { isListToken, type ListBook } from "./lists/book.ts";
 import { Names, NameSource } from "./names.ts";
 import type { Observation } from "./observation.ts";
 import type { Owners } from "./owners.ts";
@@ -36,11 +37,13 @@ export interface AnswersOptions {
   /** Addresses that no rule may cut. */
   readonly management: ReadonlySet<string>;
   readonly reconciler?: Reconciler;
+  readonly lists?: ListBook;
 }
 
 export class Answers {
   readonly #options: AnswersOptions;
   #held: { answer: Answer; client: Uint32Array; ticks: number }[] = [];
+  #tokens: { readonly of: ReadonlySet<string>; readonly all: readonly string[] } = { of: new Set(), all: [] };
   /** Answers' addresses that no rule on the name will cover, because the name has too many. */
   refused = 0;
 
@@ -92,8 +95,8 @@ export class Answers {
   /** The domains that count for names which a device said itself. */
   #heardUnder(names: readonly string[], domains: ReadonlySet<string>): readonly string[] {
     const allowed = this.#options.reconciler?.allowedDomains;
-    if (domains.size === 0 || (allowed && allowed.size > 0 && matching(names, allowed).length > 0)) return [];
-    return matching(names, domains);
+    if (domains.size === 0 || (allowed && allowed.size > 0 && this.#matching(names, allowed).length > 0)) return [];
+    return this.#matching(names, domains);
   }
 
   /** An address has got an owner: answers that waited for it are heard. */
@@ -113,7 +116,7 @@ export class Answers {
   /** Whether one of the names falls under a domain of a rule in force. */
   isUnderRules(names: readonly string[]): boolean {
     const domains = this.#options.reconciler?.domains;
-    return domains !== undefined && domains.size > 0 && matching(names, domains).length > 0;
+    return domains !== undefined && domains.size > 0 && this.#matching(names, domains).length > 0;
   }
 
   /**
@@ -125,7 +128,7 @@ export class Answers {
     const facts: NameAddress[] = [];
     const now = clock.monotonic();
     const under = (chain: readonly string[], source: number) =>
-      source === NameSource.Dns ? matching(chain, domains) : this.#heardUnder(chain, domains);
+      source === NameSource.Dns ? this.#matching(chain, domains) : this.#heardUnder(chain, domains);
     names.eachAlive(now, (slot, words, offset, chain, expires, source) =>
       this.#addFacts(facts, slot, words, offset, under(chain, source), expires),
     );
@@ -137,7 +140,7 @@ export class Answers {
 
   #learn(answer: Answer, slot: number): void {
     const { names, reconciler, clock } = this.#options;
-    const domains = reconciler && reconciler.domains.size > 0 ? matching(answer.names, reconciler.domains) : [];
+    const domains = reconciler && reconciler.domains.size > 0 ? this.#matching(answer.names, reconciler.domains) : [];
     const now = clock.monotonic();
     const facts: NameAddress[] = [];
     for (const { address, ttl } of answer.addresses) {
@@ -175,6 +178,18 @@ export class Answers {
     if (management.has(address)) return;
     const wall = expires - clock.monotonic() + clock.now();
     for (const domain of domains) facts.push({ kind: "name", mac: row.mac, domain, address, expires: wall });
+  }
+
+  /** The domains under which one of the names falls, and the tokens of lists that have one. */
+  #matching(names: readonly string[], domains: ReadonlySet<string>): string[] {
+    const found = matching(names, domains);
+    for (const token of this.#tokensOf(domains)) if (this.#options.lists?.tokenHolds(token, names)) found.push(token);
+    return found;
+  }
+
+  #tokensOf(domains: ReadonlySet<string>): readonly string[] {
+    if (this.#tokens.of !== domains) this.#tokens = { of: domains, all: [...domains].filter(isListToken) };
+    return this.#tokens.all;
   }
 
   #slotOf({ mac, client }: Query | Answer | ServerName): number {

@@ -159,6 +159,16 @@ export class FlowTable {
     }
   }
 
+  /** Visits the living flows of devices with the Internet: row, device, peer's address. */
+  eachOutside(visit: (row: number, slot: number, addresses: Uint32Array, offset: number) => void): void {
+    const { rows } = this;
+    for (let row = 0; row < rows.capacity; row++) {
+      const direction = rows.direction[row] as number;
+      if (rows.state[row] !== FlowState.Live || (rows.device[row] as number) < 0 || isLocal(direction)) continue;
+      visit(row, rows.device[row] as number, rows.addresses, row * 16 + peerOffset(direction));
+    }
+  }
+
   /** The second's work: ended rows that have stayed long enough go to the devices' past. */
   tick(): void {
     const index = this.#tick++ % ENDED_TICKS;

@@ -213,7 +213,7 @@ function isSameDestinations(a: PolicyRule["destinations"], b: PolicyRule["destin
         const other = b.prefixes[i] as Prefix;
         return prefix.bits === other.bits && isSameList([...prefix.words], [...other.words]);
       }));
-  return samePrefixes && isSameList(a.domains, b.domains);
+  return samePrefixes && isSameList(a.domains, b.domains) && isSameList(a.lists ?? [], b.lists ?? []);
 }
 
 function isSameList<T>(a: readonly T[] | "*", b: readonly T[] | "*"): boolean {

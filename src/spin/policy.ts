@@ -14,6 +14,7 @@ import {
 } from "../lib/address.ts";
 import type { Prefix } from "../lib/address.ts";
 import { isUnderDomain } from "../lib/domain.ts";
+import type { ResolvedList } from "./lists/book.ts";
 import { PORT_PROTOCOLS, isWholeFamily, prefixFamily } from "./rule-values.ts";
 import type { Rule, RuleOrigin } from "./rule-values.ts";
 import type { HomeNetwork, Policy, PolicyRule } from "./ruleset.ts";
@@ -22,9 +23,7 @@ import type { ScheduleState } from "./schedules.ts";
 /** Who wins when both made a rule: firmware configuration. */
 export type Authority = "Resident" | "Operator";
 /** What a reference to a list holds; `undefined` while there is no such list. */
-export type ListResolver = (
-  reference: string,
-) => { readonly prefixes: readonly Prefix[]; readonly domains: readonly string[] } | undefined;
+export type ListResolver = (reference: string) => ResolvedList | undefined;
 
 /** When a schedule is active; `undefined` while there is no such schedule. */
 export type ScheduleResolver = (id: number) => ScheduleState | undefined;
@@ -81,6 +80,10 @@ export function misconfiguration(rule: Rule, lists?: ListResolver, schedules?: S
     // Without saying which: more may read this than may read DestinationList.
     if (references.some((reference) => lists?.(reference) === undefined))
       return "DestinationList refers to a list that does not exist.";
+    if (references.some((reference) => lists?.(reference)?.state === "off"))
+      return "DestinationList refers to a list that is disabled.";
+    if (references.length > 0 && rule.initiator !== "Any")
+      return "DestinationList refers to a list; such a rule can't tell who began (Initiator).";
   }
   const harmless = rule.action === "Count" || rule.action === "Ignore";
   if (rule.macs === "*" && !harmless && meansEverything(rule.destinations))
@@ -166,12 +169,16 @@ function opposes(other: PolicyRule, rule: PolicyRule): boolean {
   return (other.action === "Allow") !== (rule.action === "Allow");
 }
 
-function partsOf(rule: PolicyRule): readonly (Prefix | string)[] {
-  return rule.destinations === "*" ? ["*"] : [...rule.destinations.prefixes, ...rule.destinations.domains];
+function partsOf(rule: PolicyRule): readonly (Prefix | string | number)[] {
+  if (rule.destinations === "*") return ["*"];
+  const { prefixes, domains, lists = [] } = rule.destinations;
+  return [...prefixes, ...domains, ...lists];
 }
 
-function coversDestination(rule: PolicyRule, destination: Prefix | string): boolean {
+/** A number is that of a list. */
+function coversDestination(rule: PolicyRule, destination: Prefix | string | number): boolean {
   if (rule.destinations === "*") return true;
+  if (typeof destination === "number") return rule.destinations.lists?.includes(destination) === true;
   if (typeof destination === "string") {
     return destination !== "*" && rule.destinations.domains.some((domain) => isUnderDomain(destination, domain));
   }
@@ -203,11 +210,22 @@ function resolveDestinations(rule: Rule, lists?: ListResolver): PolicyRule["dest
   if (rule.destinations === "*") return "*";
   const { prefixes, domains, lists: references } = rule.destinations;
   if (references.length === 0) return { prefixes, domains };
-  const resolved = references.map((reference) => lists?.(reference));
+  // What is not there yet comes in with a later policy; the rest holds already.
+  const ready = references.map((reference) => lists?.(reference)).filter((list) => list?.state === "ready");
   return {
-    prefixes: [...prefixes, ...resolved.flatMap((list) => list?.prefixes ?? [])],
-    domains: [...domains, ...resolved.flatMap((list) => list?.domains ?? [])],
+    prefixes,
+    domains: [...domains, ...ready.flatMap((list) => list?.token || [])],
+    lists: ready.flatMap((list) => (list?.hasAddresses === true ? [list.number] : [])),
   };
+}
+
+/** The lists that a rule waits for, or that can't be had. */
+export function missingLists(rule: Rule, lists?: ListResolver): ResolvedList[] {
+  if (rule.destinations === "*") return [];
+  return rule.destinations.lists
+    .map((reference) => lists?.(reference))
+    .filter((list) => list !== undefined)
+    .filter(({ state }) => state === "waiting" || state === "refused");
 }
 
 /**
@@ -224,7 +242,8 @@ export function isNameAddress(address: string, network: HomeNetwork): boolean {
   return !network.gatewayAddresses.some(isText) && !network.management.some((peer) => isText(peer.address));
 }
 
-const SPECIAL_PREFIXES = [
+/** Nobody's on the Internet, or nobody's alone (RFC 6890). */
+export const SPECIAL_PREFIXES: readonly Prefix[] = [
   "0.0.0.0/8",
   "10.0.0.0/8",
   "127.0.0.0/8",

@@ -33,6 +33,8 @@ export interface ReconcilerOptions {
   readonly deviceAddresses: () => DeviceAddress[];
   /** What devices were told of names under these domains, and still counts. */
   readonly nameAddresses: (domains: ReadonlySet<string>) => NameAddress[];
+  /** Between the enforcer's start and the first policy. */
+  readonly started?: () => Promise<void>;
   /** `trouble` changed. */
   readonly troubleChanged?: () => void;
   /** The enforcer has this policy. */
@@ -255,6 +257,7 @@ export class Reconciler {
       await enforcer.start(this.#network as HomeNetwork);
       this.#started = true;
       await enforcer.addresses({ added: deviceAddresses(), removed: [] });
+      await this.#options.started?.();
     } catch (error) {
       this.#needsStart = true;
       throw error;
@@ -345,7 +348,8 @@ function isSame(rule: PolicyRule, other: PolicyRule | undefined): boolean {
   if (rule.macs !== other.macs && String(rule.macs) !== String(other.macs)) return false;
   if (rule.ports !== other.ports && JSON.stringify(rule.ports) !== JSON.stringify(other.ports)) return false;
   if (rule.destinations === "*" || other.destinations === "*") return rule.destinations === other.destinations;
-  const { prefixes, domains } = rule.destinations;
+  const { prefixes, domains, lists = [] } = rule.destinations;
+  if (String(lists) !== String(other.destinations.lists ?? [])) return false;
   return (
     (prefixes === other.destinations.prefixes ||
       String(prefixes.map(printPrefix)) === String(other.destinations.prefixes.map(printPrefix))) &&

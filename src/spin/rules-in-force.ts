@@ -2,6 +2,7 @@
 import { Counter } from "./counters.ts";
 import type { Counters } from "./counters.ts";
 import type { DeviceTable } from "./devices.ts";
+import type { ListBook } from "./lists/book.ts";
 import type { Merges } from "./merges.ts";
 import type { Rule, RuleBook, RuleState } from "./rules.ts";
 import type { ApplyReport, Hits, Policy } from "./ruleset.ts";
@@ -15,6 +16,7 @@ interface Total {
 
 export interface RulesInForceOptions {
   readonly rules: RuleBook;
+  readonly lists?: ListBook;
   readonly devices: DeviceTable;
   readonly merges: Merges;
   readonly counters: Counters;
@@ -43,7 +45,7 @@ export class RulesInForce {
   /** The enforcer has this policy. */
   applied(policy: Policy, { refused }: ApplyReport): void {
     const { devices } = this.#options;
-    this.#verdicts = new Verdicts(policy, refused);
+    this.#verdicts = new Verdicts(policy, refused, this.#options.lists);
     for (const row of devices.values()) devices.setBlocked(row, this.#verdicts.blocksAllOf(row.mac));
     this.checkSoon();
   }

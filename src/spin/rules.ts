@@ -5,6 +5,7 @@
 import type { Clock } from "../lib/clock.ts";
 import { allTexts, isInForce, isScheduled, misconfiguration, overruled, resolvePolicy } from "./policy.ts";
 import type { Authority, ListResolver, ScheduleResolver } from "./policy.ts";
+import { missingLists } from "./policy.ts";
 import { NEVER } from "./rule-values.ts";
 import type { Rule } from "./rule-values.ts";
 import type { ApplyReport, Hits, Policy } from "./ruleset.ts";
@@ -145,8 +146,7 @@ export class RuleBook {
 
   /** All rules in force, resolved by tier. */
   policy(): Policy {
-    const { authority, clock, lists, schedules } = this.#options;
-    const { united } = this.#options;
+    const { authority, clock, lists, schedules, united } = this.#options;
     const policy = resolvePolicy(this.list(), authority, clock.now(), lists, schedules);
     if (!united) return policy;
     return { rules: policy.rules.map((rule) => (rule.macs === "*" ? rule : { ...rule, macs: united(rule.macs) })) };
@@ -199,6 +199,12 @@ export class RuleBook {
       return state("Pending", why === "" ? "Not yet in force." : `Not yet in force: ${why}`);
     }
     if (!isScheduled(rule, this.#options.schedules)) return state("Enabled", this.#whenScheduled(rule));
+    const missing = missingLists(rule, this.#options.lists);
+    if (missing.length > 0 && rule.action !== "Ignore") {
+      const isRefused = missing.some(({ state: each }) => each === "refused");
+      const which = missing.map(({ number, reason }) => `List.${number}: ${reason}`).join("; ");
+      return state(isRefused ? "Error" : "Pending", `What lists hold is not in force: ${which}.`);
+    }
     const by = this.#overruledRules(now).get(id);
     if (by) return state("Overruled", `Rule ${by.join(", ")} decides instead, for all that this rule covers.`, by);
     return state("Enabled", this.#domainNote !== "" && this.#namesDomains(rule) ? this.#domainNote : "");
@@ -262,7 +268,7 @@ export class RuleBook {
   #namesDomains({ action, destinations }: Rule): boolean {
     if (action === "Ignore" || destinations === "*") return false;
     const { domains, lists } = destinations;
-    return domains.length > 0 || lists.some((list) => (this.#options.lists?.(list)?.domains.length ?? 0) > 0);
+    return domains.length > 0 || lists.some((list) => (this.#options.lists?.(list)?.token ?? "") !== "");
   }
 
   #overruledRules(now: number): ReadonlyMap<number, readonly number[]> {

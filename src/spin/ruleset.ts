@@ -3,10 +3,19 @@
  * because DNS and DHCP change them all the time.
  */
 import type { Prefix } from "../lib/address.ts";
+import type { ListRanges } from "./lists/ranges.ts";
 import type { Health } from "./observation.ts";
 
 export type Verdict = "Block" | "Reject" | "Allow" | "Count";
 export type Initiator = "Any" | "Device" | "Peer";
+
+export interface PolicyDestinations {
+  readonly prefixes: readonly Prefix[];
+  /** Names; and of each list that holds names a token (lists/book.ts). */
+  readonly domains: readonly string[];
+  /** Numbers of the lists whose addresses are meant, which the enforcer was given by `list`. */
+  readonly lists?: readonly number[];
+}
 
 /** A rule in force, as a packet meets it: its tier is decided, its lists are parsed, its names stay names. */
 export interface PolicyRule {
@@ -17,7 +26,7 @@ export interface PolicyRule {
   readonly action: Verdict;
   /** Hardware addresses, or every device. Never empty. */
   readonly macs: readonly number[] | "*";
-  readonly destinations: { readonly prefixes: readonly Prefix[]; readonly domains: readonly string[] } | "*";
+  readonly destinations: PolicyDestinations | "*";
   /** IANA number; -1 any. */
   readonly protocol: number;
   /** Of the peer; empty: any. */
@@ -89,12 +98,22 @@ export interface ApplyReport {
   readonly domainNote?: string;
 }
 
+/** A list that the enforcer can't take, whatever one waits; the message says why, in words. */
+export class ListRefusal extends Error {
+  override readonly name = "ListRefusal";
+}
+
 export interface Enforcer {
   /** Sets up what does not vary. Called before anything else, and again when the home's network changes. */
   start(network: HomeNetwork): Promise<void>;
   /** Makes exactly this policy so. Idempotent; resolves when the kernel has it. */
   apply(policy: Policy): Promise<ApplyReport>;
   addresses(delta: AddressDelta): Promise<void>;
+  /**
+   * Holds the addresses of a list ready for rules that name it, in the place of what it held for that number; `undefined`
+   * lets go of them. The arrays stay as they are. After `start`. @throws ListRefusal
+   */
+  list?(number: number, addresses: ListRanges | undefined): Promise<void>;
   /** What was counted until a moment ago; of very many elements some seconds ago, unless `all`. */
   hits(all?: boolean): Promise<Hits>;
   /**

@@ -30,8 +30,11 @@ import { Names } from "./names.ts";
 import { Neighbourhood } from "./neighbourhood.ts";
 import type { Health, Observation, Source } from "./observation.ts";
 import { Owners } from "./owners.ts";
+import { ListBook } from "./lists/book.ts";
+import { Placing } from "./lists/placing.ts";
+import { StoppedFlows } from "./lists/stopped-flows.ts";
 import { Past } from "./past.ts";
-import type { Authority, ListResolver } from "./policy.ts";
+import type { Authority } from "./policy.ts";
 import { Queries } from "./query.ts";
 import { Reconciler } from "./reconciler.ts";
 import { Recording } from "./recording.ts";
@@ -84,7 +87,6 @@ export interface SpinOptions {
   readonly sources?: readonly Source[];
   /** Who wins when the resident and the operator both made a rule. */
   readonly authority?: Authority;
-  readonly lists?: ListResolver;
   /** What the home's wall clock shows, for schedules. */
   readonly zone?: Zone;
   /** What no rule may cut: the agent's own connections. */
@@ -98,6 +100,7 @@ const CAPTURE_OFF = "Capture.Enable is false, and without what it observes no ru
 export class Spin implements Home {
   readonly rules: RuleBook;
   readonly schedules: ScheduleBook;
+  readonly lists = new ListBook();
   readonly summary: HomeSummary;
   readonly capture: CaptureFigures;
   readonly detection: Detection;
@@ -126,6 +129,16 @@ export class Spin implements Home {
   readonly #answers: Answers;
   readonly #queries: Queries;
   readonly #reconciler: Reconciler | undefined;
+  readonly #placing: Placing | undefined;
+  readonly #stoppedFlows = new StoppedFlows({
+    eachFlow: (visit) =>
+      this.#flows.eachOutside((row, slot, words, offset) => {
+        const device = this.#devices.bySlot(slot);
+        if (device) visit(row, device.mac, words, offset);
+      }),
+    isStopped: (row) => this.#isStopped(row),
+    cut: (devices, destinations) => this.#reconciler?.cut(devices, destinations),
+  });
   readonly #savedHits: Map<number, RuleHits>;
 
   readonly #inForce: RulesInForce;
@@ -153,7 +166,7 @@ export class Spin implements Home {
     this.rules = new RuleBook({
       clock,
       authority: options.authority ?? "Resident",
-      ...(options.lists && { lists: options.lists }),
+      lists: (reference) => this.lists.resolve(reference),
       united: (macs) => this.#merges.expand(macs),
       schedules: (id) => this.schedules.state(id),
       // The home's cut comes from the sources: without it there is nothing to enforce on.
@@ -226,11 +239,13 @@ export class Spin implements Home {
     });
     this.#inForce = new RulesInForce({
       rules: this.rules,
+      lists: this.lists,
       devices: this.#devices,
       merges: this.#merges,
       counters: this.#counters,
       changed: (rule, fields) => this.#notify({ kind: "rule-changed", rule, fields }),
     });
+    this.#placing = options.enforcer && this.#placingOf(options.enforcer);
     this.#reconciler = options.enforcer && this.#reconcilerOf(options.enforcer);
     this.#answers = new Answers({
       clock,
@@ -241,6 +256,7 @@ export class Spin implements Home {
       flows: this.#flows,
       management: new Set(options.management?.map(({ address }) => address)),
       ...(this.#reconciler && { reconciler: this.#reconciler }),
+      lists: this.lists,
     });
     this.#queries = new Queries({
       devices: this.#devices,
@@ -292,7 +308,9 @@ export class Spin implements Home {
     this.#devices.dirty = false;
     this.#keeper = options.store && this.#keeperOf(options.store, state.reservedNumbers);
     this.schedules.onChange(() => this.rules.referencesChanged());
+    this.lists.onChange(() => this.rules.referencesChanged());
     this.rules.onChange(() => {
+      this.#placing?.changed();
       this.#reconciler?.policyChanged();
       this.#inForce.checkSoon();
     });
@@ -406,6 +424,7 @@ export class Spin implements Home {
     await within(STOP_PATIENCE_MS, this.harvest(true));
     await this.#keeper?.close();
     await this.#recording?.close(this.#flows.rows);
+    await this.#placing?.close();
     await this.#reconciler?.close().catch((error: unknown) => this.#log.warn("the enforcer did not close", error));
   }
 
@@ -570,11 +589,25 @@ export class Spin implements Home {
       enforcer,
       deviceAddresses: () => this.#deviceAddresses(),
       nameAddresses: (domains) => this.#answers.underDomains(domains),
-      applied: (policy, report) => this.#inForce.applied(policy, report),
+      applied: (policy, report) => {
+        this.#inForce.applied(policy, report);
+        this.#stoppedFlows.applied(policy, this.lists.revision);
+      },
+      started: () => this.#placing?.start() ?? Promise.resolve(),
       troubleChanged: () => {
         this.#condition.update();
         this.#inForce.checkSoon();
       },
+    });
+  }
+
+  #placingOf(enforcer: Enforcer): Placing {
+    return new Placing({
+      book: this.lists,
+      enforcer,
+      rules: () => this.rules.list(),
+      settled: () => this.settled(),
+      log: this.#log,
     });
   }
 

@@ -2,6 +2,7 @@
 import { inPrefix, isIPv4 } from "../lib/address.ts";
 import { rank } from "./policy.ts";
 import { isUnderDomain } from "../lib/domain.ts";
+import { isListToken, type ListBook } from "./lists/book.ts";
 import { prefixFamily } from "./rule-values.ts";
 import type { Policy, PolicyRule } from "./ruleset.ts";
 
@@ -17,12 +18,14 @@ export interface Question {
 
 /** Answers questions about one policy; made anew with each. */
 export class Verdicts {
+  readonly #lists: ListBook | undefined;
   readonly #ordered: readonly PolicyRule[];
   /** Rules that name a device, and those for every device, each in deciding order. */
   readonly #byMac = new Map<number, PolicyRule[]>();
   readonly #forEvery: readonly PolicyRule[];
 
-  constructor(policy: Policy, refused: ReadonlyMap<number, string> = new Map()) {
+  constructor(policy: Policy, refused: ReadonlyMap<number, string> = new Map(), lists?: ListBook) {
+    this.#lists = lists;
     this.#ordered = policy.rules
       .filter((rule) => rule.action !== "Count" && !refused.has(rule.id))
       .sort((a, b) => rank(a) - rank(b) || a.id - b.id);
@@ -56,13 +59,13 @@ export class Verdicts {
   /** The first rule that covers the destination, whoever began. */
   deciding(question: Question): PolicyRule | undefined {
     const own = this.#byMac.get(question.mac) ?? [];
-    const first = own.find((rule) => covers(rule, question));
-    const general = this.#forEvery.find((rule) => covers(rule, question));
+    const first = own.find((rule) => covers(rule, question, this.#lists));
+    const general = this.#forEvery.find((rule) => covers(rule, question, this.#lists));
     return first && general ? (rank(general) < rank(first) ? general : first) : (first ?? general);
   }
 }
 
-function covers(rule: PolicyRule, question: Question): boolean {
+function covers(rule: PolicyRule, question: Question, lists: ListBook | undefined): boolean {
   if (rule.protocol !== -1 && rule.protocol !== question.protocol) return false;
   if (rule.ports.length > 0 && !rule.ports.some(({ from, to }) => from <= question.port && question.port <= to))
     return false;
@@ -71,6 +74,12 @@ function covers(rule: PolicyRule, question: Question): boolean {
   return (
     rule.destinations.prefixes.some(
       (prefix) => prefixFamily(prefix) === family && inPrefix(prefix, question.words, question.offset),
-    ) || rule.destinations.domains.some((domain) => question.names.some((name) => isUnderDomain(name, domain)))
+    ) ||
+    rule.destinations.domains.some((domain) =>
+      isListToken(domain)
+        ? lists?.tokenHolds(domain, question.names) === true
+        : question.names.some((name) => isUnderDomain(name, domain)),
+    ) ||
+    rule.destinations.lists?.some((list) => lists?.holds(list, question.words, question.offset)) === true
   );
 }

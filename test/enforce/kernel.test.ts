@@ -79,7 +79,7 @@ describe("the ruleset", () => {
   it("asks levels and layers in their order", () => {
     const jumps = (name: string) => [...chain(name).matchAll(/jump (\w+)/g)].map((match) => match[1]);
     expect(jumps("down6")).toEqual([9, 0, 1, 2, 3, 4, 5, 6, 7, 8].map((level) => `down6_${level}`));
-    expect(jumps("up4_5")).toEqual(LAYERS.map((layer) => `up4_5_${layer}`));
+    expect(jumps("up4_5")).toEqual([...LAYERS, "list"].map((layer) => `up4_5_${layer}`));
   });
 
   it("says the same for both families", () => {

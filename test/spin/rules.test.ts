@@ -1,4 +1,5 @@
 import { parsePrefix } from "../../src/lib/address.ts";
+import type { ResolvedList } from "../../src/spin/lists/book.ts";
 import { ManualClock } from "../../src/lib/clock.ts";
 import { isNameAddress, overruled, resolvePolicy } from "../../src/spin/policy.ts";
 import { parseDestinationList, parseMacList, parsePortList, parseProtocol } from "../../src/spin/rule-values.ts";
@@ -355,19 +356,55 @@ describe("the rule book", () => {
   });
 
   it("resolves references to lists when they are there", () => {
-    const prefix = parsePrefix("203.0.113.0/24") as NonNullable<ReturnType<typeof parsePrefix>>;
-    const lists = new Map([["Device.X_SPIN.List.1", { prefixes: [prefix], domains: ["ads.example"] }]]);
+    const lists = new Map<string, ResolvedList>();
+    const list = (over: Partial<ResolvedList> = {}): ResolvedList => ({
+      number: 1,
+      state: "ready",
+      reason: "",
+      hasAddresses: true,
+      token: "list:1:7",
+      ...over,
+    });
     const made = new RuleBook({
       clock: new ManualClock(NOW),
       authority: "Resident",
       lists: (reference) => lists.get(reference),
     });
+    const put = (one: ResolvedList | undefined) => {
+      if (one) lists.set("Device.X_SPIN.List.1", one);
+      else lists.clear();
+      made.referencesChanged();
+      made.applied(made.version, { refused: new Map() });
+      return made.policy().rules[0]?.destinations;
+    };
     made.put(rule({ id: 1 }, { destinations: "192.0.2.1,Device.X_SPIN.List.1." }));
-    const [resolved] = made.policy().rules;
-    expect(resolved?.destinations).toMatchObject({ domains: ["ads.example"], prefixes: [{}, prefix] });
-    lists.clear();
-    made.referencesChanged();
-    expect(made.policy().rules).toEqual([]);
+    expect(put(list())).toMatchObject({ domains: ["list:1:7"], prefixes: [{}], lists: [1] });
+    expect(made.state(1).status).toBe("Enabled");
+    // What is known already holds while the list is awaited.
+    expect(put(list({ state: "waiting", reason: "it is not loaded yet" }))).toMatchObject({
+      domains: [],
+      prefixes: [{}],
+      lists: [],
+    });
+    expect(made.state(1)).toMatchObject({
+      status: "Pending",
+      reason: expect.stringContaining("List.1: it is not loaded"),
+    });
+    put(list({ state: "refused", reason: "it is too big" }));
+    expect(made.state(1)).toMatchObject({ status: "Error", reason: expect.stringContaining("it is too big") });
+    expect(put(list({ state: "off" }))).toBeUndefined();
+    expect(made.state(1)).toMatchObject({ status: "Error_Misconfigured", reason: expect.stringContaining("disabled") });
+    expect(put(undefined)).toBeUndefined();
+    expect(made.state(1)).toMatchObject({
+      status: "Error_Misconfigured",
+      reason: expect.stringContaining("does not exist"),
+    });
+    put(list());
+    made.put({ ...rule({ id: 1 }, { destinations: "Device.X_SPIN.List.1." }), initiator: "Peer" });
+    expect(made.state(1)).toMatchObject({
+      status: "Error_Misconfigured",
+      reason: expect.stringContaining("Initiator"),
+    });
   });
 });
 
