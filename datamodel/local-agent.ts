@@ -90,6 +90,10 @@ export const Controller = object(CONTROLLER, {
       seconds(),
       "Seconds after an answered OnBoardRequest until the next, while OnBoardingComplete is false; 0: none.",
     ),
+    X_SPIN_WithheldRecords: readWrite(
+      list(enumeration("Connect", "Disconnect"), { maxItems: 2, isSet: true }),
+      "Records without a Message that it is not sent, because it chokes on them (usp-js on Disconnect, Oktopus on both).",
+    ),
   },
   commands: {
     "AddMyCertificate()": command(

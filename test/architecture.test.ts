@@ -117,7 +117,7 @@ describe("the architecture", () => {
     const reached = new Set(["src/main.ts", "src/cli/run.ts", "src/cli/doctor.ts", "src/cli/reset.ts"]);
     for (const path of reached) for (const target of graph.get(path) ?? []) reached.add(target);
     expect(reached.size).toBeGreaterThan(100);
-    const tools = /^src\/(?:controller\/|cli\/(?:ctl|replay)|capture\/(?:pcap-(?!format)|pcap\.|packet))/;
+    const tools = /^src\/(?:controller\/|cli\/(?:ctl|replay)|capture\/(?:pcap-(?!format)|pcap\.|packet(?!-log)))/;
     expect([...reached].filter((path) => tools.test(path))).toEqual([]);
   });
 

@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import type { ConnectOptions } from "../controller/connect.ts";
 import type { OpenSession } from "../controller/exchange.ts";
 import { inSession, trustIn } from "../controller/session.ts";
-import { TOPIC_PRESETS, type TopicPresetName } from "../mtp/presets.ts";
+import { TOPIC_PRESETS, type TopicPresetName } from "../lib/topics.ts";
 import { RESIDENT_SOCKET } from "../lib/resident-socket.ts";
 import { parseDuration } from "./text.ts";
 

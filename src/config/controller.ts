@@ -1,11 +1,11 @@
 /** Options of a controller. */
-import { text, topic, endpointId, bool, file, number, one, oneOf, type ValuesOf } from "./option.ts";
+import { text, topic, bool, file, foreignEndpointId, many, number, one, oneOf, type ValuesOf } from "./option.ts";
 import { controllerSessionOptions } from "./session.ts";
 import { destinationText } from "./stomp.ts";
 import { webSocketUrl } from "./websocket.ts";
 
 export const controllerOptions = {
-  endpoint_id: endpointId("The controller's endpoint id."),
+  endpoint_id: foreignEndpointId("The controller's endpoint id."),
   enable: bool("Whether its Messages are taken.", true),
   role: oneOf("What it may do.", "Operator", "Monitor", "Operator", "Support", "Admin", "Resident", "Untrusted"),
   mqtt: text("Name of the `mqtt` section by which it is reached.", ""),
@@ -23,7 +23,14 @@ export const controllerOptions = {
   ),
   cert_file: file("PEM file of the agent's certificate for it."),
   key_file: file("PEM file of its key."),
-  topic: topic("Topic for what answers no request: notifications; empty: `usp/v1/controller/ENDPOINT-ID`."),
+  topic: topic(
+    "Topic for what answers no request: notifications; empty: that of the broker's `topics`, by default `usp/v1/controller/ENDPOINT-ID`.",
+  ),
+  withhold: many(
+    "Records that it is not sent because it chokes on them: `Connect`, `Disconnect`. usp-js needs `Disconnect`, Oktopus both.",
+    (value) => value === "Connect" || value === "Disconnect",
+    "Connect or Disconnect",
+  ),
   secured: bool("Put its role into SecuredRoles: it may read secured values, within PrivacyLevel.", false),
   ...controllerSessionOptions,
   onboarding: bool(

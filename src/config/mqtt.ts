@@ -1,5 +1,6 @@
 /** Options of a broker. */
 import { parseAddress } from "../lib/address.ts";
+import { TOPIC_PRESET_NAMES, type TopicPresetName } from "../lib/topics.ts";
 import { one, text, file, topic, bool, number, oneOf, type ValuesOf } from "./option.ts";
 
 export const mqttOptions = {
@@ -19,7 +20,12 @@ export const mqttOptions = {
   username: text("User name.", "", /^.{0,256}$/),
   password_file: file("File that holds the password, readable by the agent alone."),
   client_id: text("Client id; empty: the broker's choice (5.0), the endpoint id (3.1.1).", ""),
-  topic: topic("Where controllers send to the agent; empty: `usp/v1/agent/ENDPOINT-ID`."),
+  topics: oneOf<TopicPresetName>(
+    "Topics as others have them, for the agent and its controllers, where none are named: `bbf` (and `spin`) is `usp/v1/agent/ENDPOINT-ID` and `usp/v1/controller/ENDPOINT-ID`.",
+    "bbf",
+    ...TOPIC_PRESET_NAMES,
+  ),
+  topic: topic("Where controllers send to the agent; empty: by `topics`, so `usp/v1/agent/ENDPOINT-ID` as a rule."),
   qos: number(
     "QoS of what the agent sends. At 1, a mosquitto without `set_tcp_nodelay true` adds 40 ms to each answer.",
     0,

@@ -1,6 +1,6 @@
 /** Kinds of options: each parses its text, or says what it should be. */
 import { isIPv4, parseAddress } from "../lib/address.ts";
-import { endpointIdFault } from "../lib/endpoint-id.ts";
+import { endpointIdFault, foreignIdFault } from "../lib/endpoint-id.ts";
 
 export interface Option<T> {
   readonly description: string;
@@ -48,6 +48,14 @@ export const endpointId = (description: string, fallback?: string) =>
     const fault = value === "" ? undefined : endpointIdFault(value);
     if (fault !== undefined) throw new Error(`must be an endpoint id: ${fault}`);
     if (value === "" && fallback === undefined) throw new Error("must not be empty");
+    return value;
+  });
+
+/** Of somebody else. */
+export const foreignEndpointId = (description: string) =>
+  one(description, undefined, (value) => {
+    const fault = foreignIdFault(value);
+    if (fault !== undefined) throw new Error(`must be an endpoint id: ${fault}`);
     return value;
   });
 

@@ -1,6 +1,6 @@
 /** A controller over MQTT, with the topics of a preset. */
 import type { MqttInfo, MqttOptions } from "../mtp/mqtt-options.ts";
-import { TOPIC_PRESETS, topicOf, type TopicPresetName } from "../mtp/presets.ts";
+import { TOPIC_PRESETS, topicOf, type TopicPresetName } from "../lib/topics.ts";
 import { Controller, type ControllerOptions } from "./controller.ts";
 
 export interface ConnectOptions extends Omit<ControllerOptions, "agentTopic"> {

@@ -1,12 +1,8 @@
 /** First start, MQTT: brokers become clients, each with an MTP row. */
 import type { MqttConfig } from "../config/mqtt.ts";
 import type { Transaction } from "../model/transaction.ts";
-import { TOPIC_PRESETS, topicOf } from "../mtp/presets.ts";
+import { TOPIC_PRESETS, topicOf, type TopicPreset } from "../lib/topics.ts";
 import { addRow, pathOf, rowWith, setAll, type TransportSeed } from "./seed-rows.ts";
-
-/** Where an agent listens whose configuration names no topic, and where a controller is thought to: as `ctl` has it. */
-const AGENT_TOPIC = TOPIC_PRESETS.spin.agent;
-const CONTROLLER_TOPIC = TOPIC_PRESETS.spin.controller;
 
 export const mqttSeed: TransportSeed = {
   protocol: "MQTT",
@@ -29,16 +25,20 @@ export const mqttSeed: TransportSeed = {
         });
         setAll(transaction, `${mtp.path}MQTT.`, {
           Reference: clients.get(mqtt.name) as string,
-          ResponseTopicConfigured: mqtt.topic === "" ? topicOf(AGENT_TOPIC, { eid: endpointId }) : mqtt.topic,
+          ResponseTopicConfigured:
+            mqtt.topic === "" ? topicOf(TOPIC_PRESETS[mqtt.topics].agent, { eid: endpointId }) : mqtt.topic,
           PublishQoS: `${mqtt.qos}`,
         });
         return [mqtt.name, pathOf(mtp)];
       }),
     ),
-  route: ({ mqtt, topic, endpoint_id }, mtps) => {
+  route: ({ mqtt, topic, endpoint_id }, mtps, { config, endpointId }) => {
     const mtp = mtps.get(mqtt);
-    if (mtp === undefined) return undefined;
-    const Topic = topic === "" ? topicOf(CONTROLLER_TOPIC, { ceid: endpoint_id }) : topic;
+    const broker = config.mqtt.find(({ name }) => name === mqtt);
+    if (mtp === undefined || broker === undefined) return undefined;
+    const preset: TopicPreset = TOPIC_PRESETS[broker.topics];
+    const ids = { eid: endpointId, ceid: endpoint_id };
+    const Topic = topic === "" ? topicOf(preset.notices ?? preset.controller, ids) : topic;
     return { object: "MQTT.", values: { Topic, AgentMTPReference: mtp } };
   },
 };

@@ -22,6 +22,7 @@ export interface TransportSeed {
   route(
     controller: ControllerConfig,
     mtps: RowsByName,
+    agent: { readonly config: Config; readonly endpointId: string },
   ): { readonly object: string; readonly values: Readonly<Record<string, string>> } | undefined;
 }
 

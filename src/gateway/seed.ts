@@ -55,7 +55,7 @@ function seedAgent(
   const secured = new Set<string>();
   for (const controller of config.controllers) {
     const role = roles.get(controller.role) as string;
-    seedController(transaction, controller, role, mtps);
+    seedController(transaction, controller, role, mtps, { config, endpointId });
     if (controller.secured) secured.add(role);
   }
   const trust = mustBe(tree.at("Device.LocalAgent.ControllerTrust."));
@@ -87,6 +87,7 @@ function seedController(
   controller: ControllerConfig,
   role: string,
   mtps: ReadonlyMap<TransportSeed, RowsByName>,
+  agent: { readonly config: Config; readonly endpointId: string },
 ): void {
   const row = addRow(transaction, "Device.LocalAgent.", "Device.LocalAgent.Controller.", {
     EndpointID: controller.endpoint_id,
@@ -94,6 +95,7 @@ function seedController(
     AssignedRole: role,
     PeriodicNotifInterval: `${controller.periodic_interval}`,
     OnBoardingComplete: `${!controller.onboarding}`,
+    X_SPIN_WithheldRecords: controller.withhold.join(","),
   });
   setAll(transaction, `${row.path}E2ESession.`, {
     SessionMode: controller.session,
@@ -101,7 +103,7 @@ function seedController(
   });
   let order = 0;
   for (const [{ protocol, route }, rows] of mtps) {
-    const found = route(controller, rows);
+    const found = route(controller, rows, agent);
     if (!found) continue;
     const mtp = addRow(transaction, row.path, "Device.LocalAgent.Controller.{i}.MTP.", {
       Enable: "true",

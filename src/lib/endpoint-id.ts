@@ -47,6 +47,13 @@ export function endpointIdFault(text: string): string | undefined {
   return undefined;
 }
 
+/** The same for somebody else's: ids without a scheme are in use too, such as Oktopus' `oktopusController`. */
+export function foreignIdFault(text: string): string | undefined {
+  return FOREIGN_ID.test(text) ? undefined : endpointIdFault(text);
+}
+
+const FOREIGN_ID = /^[A-Za-z0-9._-]{1,50}$/;
+
 export const isEndpointId = (text: string): boolean => endpointIdFault(text) === undefined;
 
 /**

@@ -16,7 +16,7 @@ import type { Implementation } from "../model/implementation.ts";
 import type { Persistence } from "../model/persistence.ts";
 import { table } from "../model/table.ts";
 import { add, addMine, certificateObjects } from "./certificates.ts";
-import { endpointIdFault } from "../lib/endpoint-id.ts";
+import { foreignIdFault } from "../lib/endpoint-id.ts";
 import type { MtpStates } from "../usp/mtp.ts";
 import type { Protocol } from "../usp/policy.ts";
 import type { Requests } from "../usp/requests.ts";
@@ -91,7 +91,7 @@ function controllerObjects({ persistence, endpointId, sendOnBoardRequest, trust 
         InheritedRole: ({ instance }) => trust.inherited.get(`Device.LocalAgent.Controller.${instance}`) ?? [],
       },
       validate: ({ values }) => {
-        const fault = endpointIdFault(values.EndpointID);
+        const fault = foreignIdFault(values.EndpointID);
         if (fault !== undefined) throw new UspError(UspErrorCode.InvalidValue, `EndpointID: ${fault}`, "EndpointID");
         if (values.EndpointID === endpointId)
           throw new UspError(UspErrorCode.InvalidValue, "EndpointID: that is the agent itself (R-ARC.2)", "EndpointID");

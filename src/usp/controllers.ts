@@ -32,7 +32,11 @@ export interface Controller {
   readonly isOnBoarded: boolean;
   /** Milliseconds from an answered OnBoardRequest to the next; 0: none. */
   readonly onBoardingRestartMs: number;
+  /** Records without a Message that it chokes on. */
+  readonly withheld: ReadonlySet<WithheldRecord>;
 }
+
+export type WithheldRecord = "Connect" | "Disconnect";
 
 /** How a controller is reached: a row of its MTP table. */
 export interface Route {
@@ -154,6 +158,7 @@ export class Controllers {
       periodicPhase: phase !== undefined && phase > 0 ? phase : undefined,
       isOnBoarded: value(node, "OnBoardingComplete") === true,
       onBoardingRestartMs: 1000 * numberOf(node, "OnBoardingRestartTime", 0),
+      withheld: new Set(listOf(node, "X_SPIN_WithheldRecords") as readonly WithheldRecord[]),
     };
   }
 

@@ -174,6 +174,7 @@ export class Outlet implements Postman {
     const before = connection.announced.get(path);
     if (before && before.endpointId === endpointId && before.to === to) return;
     connection.announced.set(path, { endpointId, to });
+    if (controller.withheld.has("Connect")) return;
     this.#record(connection, controller, connection.connectRecord, to);
   }
 
@@ -190,7 +191,8 @@ export class Outlet implements Postman {
     to: string | undefined,
     { reasonCode, reason }: { reasonCode: number; reason: string },
   ): void {
-    this.#record(connection, controller, { $case: "disconnect", value: { reason, reasonCode } }, to);
+    if (!controller.withheld.has("Disconnect"))
+      this.#record(connection, controller, { $case: "disconnect", value: { reason, reasonCode } }, to);
     connection.announced.delete(controller.path);
     this.announce(connection, controller, to);
   }
@@ -198,7 +200,7 @@ export class Outlet implements Postman {
   /** Says Disconnect to all (R-MTP.7, R-MTP.9) and closes. */
   async leave(connection: Connection, controllers: Iterable<Controller>): Promise<void> {
     for (const controller of controllers) {
-      if (!connection.announced.has(controller.path)) continue;
+      if (!connection.announced.has(controller.path) || controller.withheld.has("Disconnect")) continue;
       const to = this.routeOn(connection, controller)?.to;
       if (to === undefined && connection.hasAddresses) continue;
       const value = { reason: "the agent leaves this connection", reasonCode: 0 };

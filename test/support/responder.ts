@@ -16,7 +16,7 @@ import {
 import type * as wire from "../../proto/generated/usp-msg.ts";
 import { UspError } from "../../src/lib/usp-error.ts";
 import { connectMqtt } from "../../src/mtp/mqtt.ts";
-import { TOPIC_PRESETS, topicOf } from "../../src/mtp/presets.ts";
+import { TOPIC_PRESETS, topicOf } from "../../src/lib/topics.ts";
 import type { Link } from "../../src/usp/link.ts";
 
 export const RESPONDER_ID = "os::00D09E-0001";

@@ -94,6 +94,20 @@ describe("a session that is not wanted", () => {
   });
 });
 
+describe("a controller that chokes on Records without a Message", () => {
+  const row = "Device.LocalAgent.Controller.1.";
+
+  it("gets none that its row says are withheld", async () => {
+    setParams(world.tree, row, { X_SPIN_WithheldRecords: "Connect,Disconnect" });
+    await settle();
+    world.admin.record({ $case: "disconnect", value: { reason: "bye", reasonCode: 0 } });
+    const before = world.admin.records.length;
+    await world.admin.ask(SIZE);
+    await world.stop();
+    expect(kinds(world.admin).slice(before)).toEqual(["noSessionContext"]);
+  });
+});
+
 describe("Records that get nothing", () => {
   const request = requestMsg("1", SIZE);
   const broken = Uint8Array.from([0x0a, 0x05, 0x41]);
