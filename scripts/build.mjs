@@ -25,6 +25,7 @@ const APART_WHEN_USED = [
   { module: "src/spin/flow-log/open.ts", file: "dist/spin-usp-flow-log.cjs" },
   { module: "src/gateway/mdns.ts", file: "dist/spin-usp-mdns.cjs" },
   { module: "src/enforce/nft-transport.ts", file: "dist/spin-usp-nft.cjs" },
+  { module: "src/capture/frame-reader.ts", file: "dist/spin-usp-frames.cjs" },
   { module: "src/capture/without-helper.ts", file: "dist/spin-usp-tools.cjs" },
 ];
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));

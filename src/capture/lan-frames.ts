@@ -4,18 +4,13 @@
  * each port of a bridge besides, since a bridge keeps it to its ports.
  */
 import { readdir } from "node:fs/promises";
-import { macFromBytes, printAddress } from "../lib/address.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import { Wakeup } from "../lib/wakeup.ts";
 import type { NetfilterHelper } from "../netlink/helper.ts";
 import type { Health, Observation, Source } from "../spin/observation.ts";
-import { AnnouncementPort, Announcements } from "./announcements.ts";
-import { arpSender, arpTarget } from "./decode/arp.ts";
-import { decodeDhcp } from "./decode/dhcp.ts";
-import { Fragment, IpProtocol, PacketKind, PacketView } from "./decode/packet.ts";
+import type { FrameReader } from "./frame-reader.ts";
 import type { Lan } from "./lan.ts";
-import { LinkType } from "./pcap-format.ts";
 import { SourceHealth } from "./source-health.ts";
 import { whyUnusable } from "./why-unusable.ts";
 
@@ -36,15 +31,6 @@ const PORT_LIMIT = 24;
 const INTERFACE_LIMIT = 8;
 /** As long as this after frames were passed over the source says so. */
 const HURRIED_MS = 60_000;
-/**
- * How often it is told again that somebody holds an address: detection wants three claims of a minute. While two contend
- * for it, nearly each claim is told.
- */
-const CLAIM_EVERY_MS = 5000;
-const CONTENDED_EVERY_MS = 1000;
-const CONTENDED_MS = 60_000;
-const CLAIM_LIMIT = 4096;
-const MULTICAST_BIT = 0x010000000000;
 
 interface Tap {
   stop(): void;
@@ -53,24 +39,14 @@ interface Tap {
   failedAt: number;
 }
 
-interface Claim {
-  readonly mac: number;
-  readonly told: number;
-  readonly contendedUntil: number;
-}
-
 export class FramesSource implements Source {
   readonly name = "frames";
   readonly health = new SourceHealth();
   readonly #options: FramesOptions;
-  readonly #view = new PacketView();
   readonly #wakeup = new Wakeup();
   /** By filter and interface. */
   readonly #taps = new Map<string, Tap>();
-  /** By IPv4 address as a word: who was told to hold it, and when; the oldest first. */
-  readonly #claims = new Map<number, Claim>();
-  #announcements = new Announcements(() => undefined);
-  #emit: (observation: Observation) => void = () => undefined;
+  #reader: FrameReader | undefined;
   #hurriedAt = -Infinity;
 
   constructor(options: FramesOptions) {
@@ -79,16 +55,19 @@ export class FramesSource implements Source {
 
   async run(signal: AbortSignal, emit: (observation: Observation) => void): Promise<void> {
     if (signal.aborted) return;
-    const { helper, lan, log } = this.#options;
+    const { helper, lan, clock, log } = this.#options;
     const { health } = this;
-    this.#emit = (observation) => {
-      health.observations++;
-      emit(observation);
-    };
-    this.#announcements = new Announcements(this.#emit);
     health.status = "Starting";
     health.backend = helper ? "helper" : "";
     const unusable = await whyUnusable(helper, signal);
+    if (helper && unusable === undefined) {
+      const { FrameReader } = await import("./frame-reader.ts");
+      const tell = (observation: Observation) => {
+        health.observations++;
+        emit(observation);
+      };
+      this.#reader = new FrameReader({ lan, clock, emit: tell });
+    }
     const forget = lan.onChange(() => this.#wakeup.wake());
     let told = "";
     for (let round = 0; !signal.aborted; round++) {
@@ -136,7 +115,10 @@ export class FramesSource implements Source {
       tap.stop = helper.frames(
         { interface: name, filter: { kind } },
         {
-          onFrame: (bytes, start, end, originalLength) => this.read(name, bytes, start, end, originalLength),
+          onFrame: (bytes, start, end, originalLength) => {
+            this.#reader?.read(name, bytes, start, end, originalLength);
+            this.health.decodeErrors = this.#reader?.decodeErrors ?? 0;
+          },
           onLoss: (lost, passedOver) => {
             this.health.lost += lost + passedOver;
             if (passedOver > 0) this.#hurriedAt = performance.now();
@@ -169,73 +151,6 @@ export class FramesSource implements Source {
     const text = errors.join("; ");
     this.health.running("helper", text);
     if (!hasHome && this.#taps.size > 0) this.health.failed(text);
-  }
-
-  /** Takes a frame that came in by the interface. */
-  read(interfaceName: string, bytes: Buffer, start: number, end: number, originalLength: number): void {
-    const view = this.#view;
-    view.parse(bytes, start, end - start, originalLength, LinkType.Ethernet, 0);
-    if (view.kind === PacketKind.Malformed) {
-      this.health.decodeErrors++;
-      return;
-    }
-    const mac = macFromBytes(bytes, view.sourceMac);
-    if (!this.#isDevice(mac)) return;
-    const time = this.#options.clock.now();
-    const before = this.#announcements.decodeErrors;
-    if (view.kind === PacketKind.Arp) this.#arp(interfaceName, time);
-    else if (view.kind === PacketKind.Lldp) this.#announcements.lldp(bytes.subarray(view.network, end), mac, time);
-    else if (view.protocol === IpProtocol.Udp && view.fragment !== Fragment.Later) this.#datagram(mac, time);
-    this.health.decodeErrors += this.#announcements.decodeErrors - before;
-  }
-
-  #datagram(mac: number, time: number): void {
-    const view = this.#view;
-    const start = view.transport + 8;
-    if (view.transport < 0 || start >= view.networkEnd) return;
-    const payload = view.bytes.subarray(start, view.networkEnd);
-    if (view.destinationPort === AnnouncementPort.Mdns) this.#announcements.mdns(payload, view.addresses, mac, time);
-    else if (view.destinationPort === AnnouncementPort.Dhcpv6) this.#announcements.dhcpv6(payload, mac, time);
-    else if (view.destinationPort === AnnouncementPort.Dhcp) {
-      // An extender puts its own address into the frame; whose lease it is stands in the message.
-      const message = decodeDhcp(payload);
-      if (!message) this.health.decodeErrors++;
-      else if (this.#isDevice(message.mac)) this.#announcements.dhcp(message, time);
-    }
-  }
-
-  #arp(interfaceName: string, time: number): void {
-    const view = this.#view;
-    const mac = macFromBytes(view.bytes, view.network + 8);
-    if (!this.#isDevice(mac)) return;
-    const address = arpSender(view);
-    if (address && this.#options.lan.holds(address) && this.#isNews(address[3] as number, mac, time))
-      this.#emit({
-        kind: "neighbour",
-        time,
-        mac,
-        address: printAddress(address),
-        interface: interfaceName,
-        state: "frame",
-      });
-    const target = arpTarget(view);
-    if (target) this.#emit({ kind: "who-has", time, mac, target: printAddress(target) });
-  }
-
-  #isNews(address: number, mac: number, time: number): boolean {
-    const claim = this.#claims.get(address);
-    const isOther = claim !== undefined && claim.mac !== mac;
-    const contendedUntil = isOther ? time + CONTENDED_MS : (claim?.contendedUntil ?? 0);
-    const every = time < contendedUntil ? CONTENDED_EVERY_MS : CLAIM_EVERY_MS;
-    if (claim && !isOther && time - claim.told < every) return false;
-    this.#claims.delete(address);
-    this.#claims.set(address, { mac, told: time, contendedUntil });
-    if (this.#claims.size > CLAIM_LIMIT) this.#claims.delete(this.#claims.keys().next().value as number);
-    return true;
-  }
-
-  #isDevice(mac: number): boolean {
-    return mac !== 0 && Math.floor(mac / MULTICAST_BIT) % 2 === 0 && !this.#options.lan.isGateway(mac);
   }
 }
 
