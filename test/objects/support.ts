@@ -13,6 +13,7 @@ import type { ManualClock } from "../../src/lib/clock.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { memoryStore, type Store } from "../../src/lib/store.ts";
+import type { LiveCapture } from "../../src/spin/live-capture.ts";
 import type { Source } from "../../src/spin/observation.ts";
 import type { Spin } from "../../src/spin/spin.ts";
 import { TestHome, mac, type FlowText } from "../spin/home.ts";
@@ -48,6 +49,8 @@ export interface GatewayOptions {
   readonly sources?: readonly Source[];
   readonly benchRows?: number;
   readonly clock?: ManualClock;
+  /** Who reads packets. */
+  readonly liveCapture?: LiveCapture;
   /** Path of the resident's door in the model; nobody listens there. Default: none. */
   readonly residentSocket?: string;
   /** Leaves the home without a network: rules are kept and obeyed by nobody. */
@@ -124,6 +127,7 @@ ${ROLES.map((role) => controller(role.toLowerCase(), role)).join("")}${controlle
       version: "1.2.3",
       clock: systemClock,
       log: silentLog,
+      ...(options.liveCapture ? { liveCapture: options.liveCapture } : {}),
       ...(options.benchRows === undefined ? {} : { benchRows: options.benchRows }),
     });
     this.tree = this.#northbound.tree;
