@@ -5,8 +5,10 @@
 import { mkdirSync } from "node:fs";
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
+import { BlockedSource } from "../capture/blocked.ts";
 import { ConntrackSource } from "../capture/conntrack.ts";
 import { DnsSource } from "../capture/dns.ts";
+import { FirstPacketsSource } from "../capture/first-packets.ts";
 import { HostsSource } from "../capture/hosts.ts";
 import { Lan } from "../capture/lan.ts";
 import { FramesSource } from "../capture/lan-frames.ts";
@@ -190,6 +192,8 @@ export class Gateway {
       network,
       conntrack,
       new DnsSource(common),
+      new FirstPacketsSource(common),
+      new BlockedSource(common),
       new NeighboursSource({ ...common, lan }),
       new LeasesSource({ clock: systemClock, log: common.log, ...(leases.length > 0 ? { files: leases } : {}) }),
       ...(frames ? [new FramesSource({ ...common, lan })] : []),
