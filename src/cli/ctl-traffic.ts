@@ -114,6 +114,7 @@ export async function query(
   atMost: number,
 ): Promise<JsonObject[]> {
   const found: JsonObject[] = [];
+  let pages = 0;
   for (let cursor = ""; ;) {
     const size = String(Math.min(PAGE, atMost - found.length));
     const output = await controller.run(`${ROOT}Query()`, {
@@ -131,17 +132,19 @@ export async function query(
     }
     found.push(...[...page].sort(([a], [b]) => a - b).map(([, row]) => row));
     const next = output.get("NextCursor") ?? "";
-    if (next === "" || next === cursor || page.size === 0 || found.length >= atMost) return found;
+    if (next === "" || next === cursor || found.length >= atMost || ++pages === MAX_PAGES) return found;
     cursor = next;
   }
 }
 
 const PAGE = 500;
+/** A page may be empty where the agent looked through a part of its log in vain; so many of them at most. */
+const MAX_PAGES = 1000;
 const DESTINATION = [{ title: "DESTINATION" }, { title: "ADDRESS" }, { title: "SERVICE" }] as const;
 const SENT = { title: "SENT", align: "right" } as const;
 const RECEIVED = { title: "RECEIVED", align: "right" } as const;
 
-function destination(row: JsonObject): string[] {
+export function destination(row: JsonObject): string[] {
   const protocols: { readonly [number: string]: string } = { 1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6" };
   const protocol = text(row["Protocol"]);
   const name = protocols[protocol] ?? `protocol ${protocol}`;

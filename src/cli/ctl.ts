@@ -14,6 +14,8 @@ import { device, merge } from "./ctl-device.ts";
 import { capture } from "./ctl-capture.ts";
 import { history } from "./ctl-history.ts";
 import { incidents } from "./ctl-incidents.ts";
+import { dns, query } from "./ctl-query.ts";
+import { resolve } from "./ctl-resolve.ts";
 import * as raw from "./ctl-raw.ts";
 import * as rules from "./ctl-rules.ts";
 import * as traffic from "./ctl-traffic.ts";
@@ -43,6 +45,17 @@ const WORDS: { readonly [word: string]: Entry } = {
     run: capture,
     usage: "capture DEVICE -o FILE|-",
     help: "what it sends and gets, packet by packet, into a file or a program",
+  },
+  query: {
+    run: query,
+    usage: "query [KIND] [DEVICE]",
+    help: "what the home remembers: flows, destinations, dns, blocked or history",
+  },
+  dns: { run: dns, usage: "dns DEVICE", help: "the names that a device asked for, newest first" },
+  resolve: {
+    run: resolve,
+    usage: "resolve",
+    help: "which device an abuse report is about (--time, --address, --port)",
   },
   watch: { run: traffic.watch, usage: "watch", help: "devices, live" },
   block: {

@@ -14,6 +14,7 @@ import { systemClock } from "../../src/lib/clock.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { memoryStore, type Store } from "../../src/lib/store.ts";
 import type { LiveCapture } from "../../src/spin/live-capture.ts";
+import type { FlowRecorder } from "../../src/spin/flow-recorder.ts";
 import type { Source } from "../../src/spin/observation.ts";
 import type { Spin } from "../../src/spin/spin.ts";
 import { TestHome, mac, type FlowText } from "../spin/home.ts";
@@ -49,6 +50,8 @@ export interface GatewayOptions {
   readonly sources?: readonly Source[];
   readonly benchRows?: number;
   readonly clock?: ManualClock;
+  /** Of the same clock. Default: none. */
+  readonly flowLog?: FlowRecorder;
   /** Who reads packets. */
   readonly liveCapture?: LiveCapture;
   /** Path of the resident's door in the model; nobody listens there. Default: none. */
@@ -108,6 +111,7 @@ ${ROLES.map((role) => controller(role.toLowerCase(), role)).join("")}${controlle
       store,
       authority: config.agent.authority,
       sources: options.sources ?? [],
+      ...(options.flowLog && { flowLog: options.flowLog }),
       enforcer: (judge = new Judge({ clock: { now: () => this.home.clock.now(), monotonic: () => 0 } })),
     });
     this.judge = judge;
