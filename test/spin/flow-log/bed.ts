@@ -154,7 +154,11 @@ export class Bed {
 
   /** The agent ends, and starts anew on the same files. */
   async restart(options: BedOptions = {}): Promise<Bed> {
-    await this.log.close(this.rows, () => undefined, () => "");
+    await this.log.close(
+      this.rows,
+      () => undefined,
+      () => "",
+    );
     return this.crash(options);
   }
 
