@@ -17,6 +17,23 @@ export interface RowParts {
   readonly vendorOf: (mac: number) => string;
 }
 
+/** A row as it stands in the state file. */
+export interface SavedDevice {
+  readonly number: number;
+  readonly mac: string;
+  readonly name: string;
+  readonly hostName: string;
+  readonly interface: string;
+  readonly firstSeen: number;
+  readonly lastSeen: number;
+  /** For how long it has been known, and silent, while the home was watched: ms. */
+  readonly known: number;
+  readonly idle: number;
+  readonly activeChanged: number;
+  /** `Identity.save()`. */
+  readonly identity: unknown;
+}
+
 /** What a row asks its table. */
 interface RowTable {
   lastSeen(slot: number): number;

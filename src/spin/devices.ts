@@ -2,13 +2,15 @@
  * The home's devices: one row a MAC address on the LAN side, bounded. Instance numbers are never reused. A row has a
  * slot, which is reused: it is the row's place in the columns of counters.ts, owners.ts, flows.ts and the rest.
  */
+import { Allowance } from "./allowance.ts";
 import { Counter } from "./counters.ts";
 import { DeviceRow } from "./device-row.ts";
-import type { RowParts } from "./device-row.ts";
+import type { RowParts, SavedDevice } from "./device-row.ts";
 import type { IdentityObservation, IdentitySource, KnownAs } from "./identity.ts";
 import type { DeviceField, DeviceRemoval, Limits, Listener } from "./types.ts";
 
 export { DeviceRow } from "./device-row.ts";
+export type { SavedDevice } from "./device-row.ts";
 
 /** At most so many rows a second give way to new ones, so that a flood of forged addresses is no storm of notices. */
 const REPLACEMENTS_PER_SECOND = 10;
@@ -36,23 +38,6 @@ export interface DeviceTableOptions extends RowParts {
   readonly releasing: (slot: number) => void;
 }
 
-/** A row as it stands in the state file. */
-export interface SavedDevice {
-  readonly number: number;
-  readonly mac: string;
-  readonly name: string;
-  readonly hostName: string;
-  readonly interface: string;
-  readonly firstSeen: number;
-  readonly lastSeen: number;
-  /** For how long it has been known, and silent, while the home was watched: ms. */
-  readonly known: number;
-  readonly idle: number;
-  readonly activeChanged: number;
-  /** `Identity.save()`. */
-  readonly identity: unknown;
-}
-
 export class DeviceTable {
   readonly #options: DeviceTableOptions;
   readonly #slots: (DeviceRow | undefined)[];
@@ -72,9 +57,7 @@ export class DeviceTable {
   #tickedAt: number;
   /** Silent for so long, a device is forgotten. */
   #forgetAfterMs: number;
-  /** What each may still tell of itself at once, and when that was reckoned (monotonic). */
-  readonly #selfChanges: Float64Array;
-  readonly #selfChangedAt: Float64Array;
+  readonly #selfChanges: Allowance;
   /** Rows of which something is known that was not told yet. */
   readonly #untold = new Set<DeviceRow>();
   #nextNumber = 1;
@@ -96,8 +79,7 @@ export class DeviceTable {
     this.#lastSeen = new Float64Array(slots);
     this.#bornAt = new Float64Array(slots);
     this.#shownAt = new Float64Array(slots);
-    this.#selfChanges = new Float64Array(slots);
-    this.#selfChangedAt = new Float64Array(slots);
+    this.#selfChanges = new Allowance(slots, SELF_CHANGES, SELF_CHANGE_MS);
     this.#tickedAt = options.monotonic();
     this.#forgetAfterMs = options.limits.forgetAfterMs;
   }
@@ -251,7 +233,7 @@ export class DeviceTable {
     const silentSince = now - this.#options.limits.activeMs;
     for (const row of [...this.#byNumber.values()]) {
       if (row.active && (this.#lastSent[row.slot] as number) < silentSince) this.#setActive(row, false);
-      if (this.#idle(row) >= this.#forgetAfterMs && row.name === "" && !this.#options.isRuled(row.mac))
+      if (this.#idle(row) >= this.#forgetAfterMs && !this.#isNamed(row) && !this.#options.isRuled(row.mac))
         this.remove(row, "idle");
     }
     for (const row of this.#untold) if (this.#tellIdentity(row)) this.#untold.delete(row);
@@ -310,8 +292,7 @@ export class DeviceTable {
   #place(slot: number, number: number, mac: number, firstSeen: number): DeviceRow {
     const row = new DeviceRow(this, this.#options, slot, number, mac, firstSeen);
     this.#slots[slot] = row;
-    this.#selfChanges[slot] = SELF_CHANGES;
-    this.#selfChangedAt[slot] = this.#options.monotonic();
+    this.#selfChanges.reset(slot, this.#options.monotonic());
     this.#byMac.set(mac, row);
     this.#byNumber.set(number, row);
     return row;
@@ -329,6 +310,11 @@ export class DeviceTable {
     }
   }
 
+  /** Somebody gave it a name, or one that it is merged with. */
+  #isNamed(row: DeviceRow): boolean {
+    return row.name !== "" || row.unitedMacs.some((mac) => (this.#byMac.get(mac)?.name ?? "") !== "");
+  }
+
   /** How long it has been silent while the home was watched: ms. */
   #idle(row: DeviceRow): number {
     return this.#watched - (this.#shownAt[row.slot] as number);
@@ -339,13 +325,7 @@ export class DeviceTable {
     const known: KnownAs = row.identity.knownAs(row.vendor);
     const fields = PUBLIC.filter(([key]) => row[key] !== known[key]).map(([, field]) => field);
     if (fields.length === 0) return true;
-    const now = this.#options.monotonic();
-    const { slot } = row;
-    const gained = (now - (this.#selfChangedAt[slot] as number)) / SELF_CHANGE_MS;
-    const left = Math.min(SELF_CHANGES, (this.#selfChanges[slot] as number) + gained);
-    this.#selfChangedAt[slot] = now;
-    this.#selfChanges[slot] = left < 1 ? left : left - 1;
-    if (left < 1) return false;
+    if (!this.#selfChanges.take(row.slot, this.#options.monotonic())) return false;
     Object.assign(row, known);
     for (const field of fields) this.changed(row, field);
     return true;
@@ -386,7 +366,7 @@ export class DeviceTable {
     const { counters, owners, monotonic, isRuled } = this.#options;
     if (isRuled(row.mac)) return Infinity;
     const idle = this.#idle(row);
-    if (row.name !== "") return idle > NAMED_IDLE_MS ? 3e15 - idle : Infinity;
+    if (this.#isNamed(row)) return idle > NAMED_IDLE_MS ? 3e15 - idle : Infinity;
     const lives =
       row.identity.isOnFile ||
       counters.get(row.slot, Counter.BytesReceived) > 0 ||

@@ -135,6 +135,15 @@ describe("Device.Hosts.", () => {
     gateway.withTraffic();
     await trySet(gateway.resident, ROOT, { PrivacyLevel: "Summary" });
     const monitor = gateway.as("Monitor");
+    const operator = gateway.as("Operator");
+    for (const kind of ["ObjectCreation", "ObjectDeletion", "ValueChange"] as const)
+      await subscribe(operator, kind, kind === "ValueChange" ? HOSTS : `${HOSTS}Host.`);
+    gateway.home.neighbour(3, "192.0.2.13");
+    says(3, { hostName: "secret-phone" });
+    await tryDelete(gateway.resident, gateway.device(PHONE));
+    gateway.withTraffic();
+    await gateway.settled();
+    expect(print(operator.notifies)).not.toMatch(/192\.0\.2|02:00:00|secret-phone|Hosts\.Host\./);
     expect(print(await readAll(monitor, HOSTS))).not.toContain("192.0.2");
     expect(print(await readAll(monitor, "Device."))).not.toContain(PHONE);
     expect(await value(gateway.resident, `${HOSTS}Host.[PhysAddress=="${PHONE}"].IPAddress`)).toBe("192.0.2.11");

@@ -153,6 +153,20 @@ describe("two rows that the resident merged", () => {
     expect([test.device(2).mergedInto, test.device(1).unitedMacs]).toEqual([0, [mac(1)]]);
   });
 
+  it("are forgotten no sooner than the one that has a name", async () => {
+    const test = new TestHome().network().neighbour(1, "192.0.2.11").neighbour(2, "192.0.2.12");
+    await test.spin.setName(1, "Laptop");
+    await test.spin.merge(2, 1);
+    for (let day = 0; day < 40; day++) test.after(24 * 60 * 60_000).spin.tick();
+    expect([...test.spin.devices()].map(({ number, mergedInto }) => [number, mergedInto])).toEqual([
+      [1, 0],
+      [2, 1],
+    ]);
+    await test.spin.setName(1, "");
+    test.after(1000).spin.tick();
+    expect([...test.spin.devices()]).toEqual([]);
+  });
+
   it("give way to nobody while a rule names one of them", async () => {
     const test = new TestHome({ limits: { devices: 3 } }).network();
     test.neighbour(1, "192.0.2.11").neighbour(2, "192.0.2.12").neighbour(3, "192.0.2.13");
