@@ -6,6 +6,7 @@ import { MqttClient, type IClientOptions, type IClientPublishOptions } from "mqt
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import type { Link, ReceivedRecord, SendOptions } from "../usp/link.ts";
+import { attempting } from "./attempt.ts";
 import { MtpError } from "./error.ts";
 import { BEGINNING, Inbox } from "./inbox.ts";
 import { Outbox } from "./outbox.ts";
@@ -34,25 +35,14 @@ export interface MqttConnection {
  * Connects and subscribes. `signal` ends the attempt; the link that comes of it is ended by `link.close()`.
  * @throws MtpError with the cause in words.
  */
-export async function connectMqtt(options: MqttOptions, signal: AbortSignal): Promise<MqttConnection> {
-  const endpoint = endpointOf(options);
-  const timeoutMs = options.connectTimeoutMs ?? 10_000;
-  const attempt = new AbortController();
-  const cancel = () => attempt.abort(new MtpError("aborted", "the attempt was ended"));
-  const late = () => attempt.abort(new MtpError("unreachable", `${options.url}: not connected after ${timeoutMs} ms`));
-  const timer = setTimeout(late, timeoutMs);
-  signal.addEventListener("abort", cancel, { once: true });
-  if (signal.aborted) cancel();
-  try {
-    const socket = await openSocket(endpoint, attempt.signal);
-    const link = new MqttLink(socket, options, attempt.signal);
+export function connectMqtt(options: MqttOptions, signal: AbortSignal): Promise<MqttConnection> {
+  return attempting(options, signal, async (attempt) => {
+    const socket = await openSocket(endpointOf(options), attempt);
+    const link = new MqttLink(socket, options, attempt);
     const publish = (publication: MqttPublication) => link.publish(publication);
     const info = await link.establish();
     return { link, publish, info, ...(socket instanceof TLSSocket ? { chain: peerChain(socket) } : {}) };
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", cancel);
-  }
+  });
 }
 
 const CONTENT_TYPE = "usp.msg";

@@ -4,6 +4,7 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import type { Link, ReceivedRecord, SendOptions } from "../usp/link.ts";
+import { attempting } from "./attempt.ts";
 import { MtpError, type MtpErrorKind } from "./error.ts";
 import { HeartBeat } from "./heart-beat.ts";
 import { Inbox } from "./inbox.ts";
@@ -31,24 +32,14 @@ export interface StompConnection {
  * Connects and subscribes. `signal` ends the attempt; the link that comes of it is ended by `link.close()`.
  * @throws MtpError with the cause in words.
  */
-export async function connectStomp(options: StompOptions, signal: AbortSignal): Promise<StompConnection> {
-  const endpoint = endpointOf(options);
-  const timeoutMs = options.connectTimeoutMs ?? 10_000;
-  const attempt = new AbortController();
-  const cancel = () => attempt.abort(new MtpError("aborted", "the attempt was ended"));
-  const late = () => attempt.abort(new MtpError("unreachable", `${options.url}: not connected after ${timeoutMs} ms`));
-  const timer = setTimeout(late, timeoutMs);
-  signal.addEventListener("abort", cancel, { once: true });
-  if (signal.aborted) cancel();
-  try {
-    const socket = await openSocket(endpoint, attempt.signal);
+export function connectStomp(options: StompOptions, signal: AbortSignal): Promise<StompConnection> {
+  return attempting(options, signal, async (attempt) => {
+    const endpoint = endpointOf(options);
+    const socket = await openSocket(endpoint, attempt);
     const link = new StompLink(socket, endpoint, options);
-    const info = await link.establish(attempt.signal);
+    const info = await link.establish(attempt);
     return { link, info, ...(socket instanceof TLSSocket ? { chain: peerChain(socket) } : {}) };
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", cancel);
-  }
+  });
 }
 
 const CONTENT_TYPE = "application/vnd.bbf.usp.msg";

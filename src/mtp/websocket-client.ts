@@ -1,6 +1,7 @@
 /** Opens a WebSocket session with a USP endpoint that listens. */
 import { WebSocket } from "ws";
 import { TLSSocket } from "node:tls";
+import { attempting } from "./attempt.ts";
 import { MtpError } from "./error.ts";
 import { openSocket, type Endpoint, type TlsOptions } from "./socket.ts";
 import { peerChain } from "./tls.ts";
@@ -35,31 +36,16 @@ export interface WebSocketConnection {
   readonly tls?: { readonly chain: readonly Uint8Array[] };
 }
 
-const CONNECT_MS = 10_000;
-
 /**
  * Connects. `signal` ends the attempt; the link that comes of it is ended by `link.close()`.
  * @throws MtpError with the cause in words.
  */
-export async function connectWebSocket(
-  options: WebSocketClientOptions,
-  signal: AbortSignal,
-): Promise<WebSocketConnection> {
-  const { url, endpoint } = readUrl(options);
-  const timeoutMs = options.connectTimeoutMs ?? CONNECT_MS;
-  const attempt = new AbortController();
-  const cancel = () => attempt.abort(new MtpError("aborted", "the attempt was ended"));
-  const late = () => attempt.abort(new MtpError("unreachable", `${options.url}: not connected after ${timeoutMs} ms`));
-  const timer = setTimeout(late, timeoutMs);
-  signal.addEventListener("abort", cancel, { once: true });
-  if (signal.aborted) cancel();
-  try {
-    const socket = await openSocket(endpoint, attempt.signal);
-    return await handshake(socket, url, endpoint, options, attempt.signal);
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", cancel);
-  }
+export function connectWebSocket(options: WebSocketClientOptions, signal: AbortSignal): Promise<WebSocketConnection> {
+  return attempting(options, signal, async (attempt) => {
+    const { url, endpoint } = readUrl(options);
+    const socket = await openSocket(endpoint, attempt);
+    return await handshake(socket, url, endpoint, options, attempt);
+  });
 }
 
 function handshake(
