@@ -106,6 +106,7 @@ export class NetfilterHelper {
   #mayReadFrames = false;
   #next = 1;
   #lastError = "";
+  #loading: Promise<unknown> = Promise.resolve();
   #settleUsable!: (reason: string | undefined) => void;
   readonly #usable: Promise<string | undefined>;
 
@@ -243,9 +244,13 @@ export class NetfilterHelper {
     await this.#request("route dump", RequestKind.DumpRoute, words(type, family), onMessages);
   }
 
-  /** Runs `nft -f` on the ruleset file of the family. Rejects with what nft said. */
+  /** Runs `nft -f` on the ruleset file of the family, after loads under way. Rejects with what nft said. */
   async loadRuleset(family: TableFamily = "inet"): Promise<void> {
-    await this.#request(`ruleset of ${family}`, RequestKind.LoadRuleset, words(family === "inet" ? 0 : 1));
+    const load = () => this.#request(`ruleset of ${family}`, RequestKind.LoadRuleset, words(family === "inet" ? 0 : 1));
+    // A flush of everything takes both families' tables: both are put back at once, and the helper runs one nft.
+    const loading = this.#loading.then(load, load);
+    this.#loading = loading;
+    await loading;
   }
 
   /** Switches on conntrack's accounting, events and time stamps; its settings as they stand then, `-` for one not there. */

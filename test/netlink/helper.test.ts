@@ -353,6 +353,10 @@ describeUnless(helperMissing(), "the helper", () => {
     await running;
   });
 
+  test("loads one ruleset after the other, however many are asked for at once", async () => {
+    await Promise.all([1, 2, 3].map(() => bench.helper.loadRuleset()));
+  });
+
   test("that dies fails what was asked of it and is started again", async () => {
     const pid = bench.helper.pid as number;
     process.kill(pid, "SIGSTOP");
@@ -465,6 +469,20 @@ describeUnless(
       expect(await helper.dumpSet(OURS)).toHaveLength(1);
       expect((await helper.prepareConntrack()).get("nf_conntrack_acct")).toBe("1");
       await end();
+    });
+
+    test("has CAP_NET_RAW only where the file gives it, and does its other work without", async () => {
+      const without = await start();
+      expect(without.reason).toBeUndefined();
+      expect(without.helper.mayReadFrames).toBe(false);
+      await without.end();
+      await exec(undefined, "setcap", ["cap_net_admin,cap_net_raw+ep", program]);
+      const both = await start();
+      expect(both.helper.mayReadFrames).toBe(true);
+      const { stdout } = await exec(undefined, "cat", [`/proc/${both.helper.pid}/status`]);
+      for (const set of ["CapInh", "CapAmb"]) expect(stdout).toContain(`${set}:\t0000000000001000`);
+      await both.end();
+      await exec(undefined, "setcap", ["cap_net_admin+ep", program]);
     });
 
     test("does not load a ruleset that somebody else than root could have written", async () => {
