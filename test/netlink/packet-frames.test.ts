@@ -284,6 +284,44 @@ describeUnless(helperMissing(), "frames through the helper", () => {
     expect(await exited(child)).toBe(0);
   });
 
+  test("while Node takes nothing, keeps what its buffers hold, and counts each frame that they don't", async () => {
+    const child = spawn("ip", ["netns", "exec", bench.namespace, buildHelper(true)], {
+      stdio: ["pipe", "pipe", "inherit"],
+      env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", ASAN_OPTIONS: "detect_leaks=0" },
+    });
+    const mac = parseMac(DEVICE) as number;
+    child.stdin.write(
+      encodeFrame(RequestKind.Frames, 1, framesPayload({ interface: "near", filter: { kind: "device", mac } })),
+    );
+    let frames = 0;
+    let lost = 0;
+    let isReady = false;
+    const reader = new FrameReader();
+    child.stdout.on("data", (chunk: Buffer) =>
+      reader.push(chunk, (kind, _request, bytes, start, end) => {
+        if (kind === FrameKind.Result) isReady = true;
+        else if (kind === FrameKind.Data) eachFrame(bytes, start, end, () => frames++);
+        else if (kind === FrameKind.Loss) lost += bytes.readUInt32LE(start);
+      }),
+    );
+    await until("the subscription", () => isReady);
+    child.stdout.pause();
+    const count = 40_000;
+    await send([datagram(443, { bytes: 1000 })], "far", { perSecond: 1_000_000, times: count });
+    expect(frames).toBeLessThan(count / 2);
+    const { stdout } = await exec(undefined, "cat", [`/proc/${child.pid}/status`]);
+    expect(Number(/VmRSS:\s+(\d+)/.exec(stdout)?.[1])).toBeLessThan(64 * 1024);
+    child.stdout.resume();
+    // The loss is told when frames come again.
+    await until("all are accounted for", async () => {
+      if (frames + lost < count) await send([datagram(443)]);
+      return frames + lost >= count && lost > 0;
+    });
+    expect(frames).toBeGreaterThan(1000);
+    child.stdin.end();
+    expect(await exited(child)).toBe(0);
+  }, 30_000);
+
   test("without CAP_NET_RAW refuses frames with the remedy, and does all else", async () => {
     const helper = new NetfilterHelper({
       command: ["ip", "netns", "exec", bench.namespace, "setpriv", "--bounding-set", "-net_raw", buildHelper()],
