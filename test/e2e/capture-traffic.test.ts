@@ -4,7 +4,9 @@
  */
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CaptureReader } from "../../src/capture/pcap-reader.ts";
 import { macFromBytes, parseMac } from "../../src/lib/address.ts";
@@ -36,10 +38,13 @@ server.listen(${SINK_PORT}, "0.0.0.0", () => console.log("ready"));
 describeUnless(sceneMissing() ?? missing("tcpdump"), "captures of a live home", () => {
   let stage: Scene;
   let sink: ChildProcess;
+  /** Folder of captures without a target. */
+  let kept: string;
   let camera: HomeDevice;
   let laptop: HomeDevice;
   beforeAll(async () => {
-    stage = await scene({ devices: 2 });
+    kept = await mkdtemp(join(tmpdir(), "spin-kept-"));
+    stage = await scene({ devices: 2, agent: { capture: { folder: join(kept, "captures") } } });
     [camera, laptop] = [stage.home.device(1), stage.home.device(2)];
     sink = start(stage.home.internet, process.execPath, ["-e", SINK_SCRIPT, stage.home.folder]);
     await once(sink.stdout as NonNullable<typeof sink.stdout>, "data");
@@ -51,6 +56,7 @@ describeUnless(sceneMissing() ?? missing("tcpdump"), "captures of a live home", 
   afterAll(async () => {
     sink?.kill();
     await stage?.end();
+    await rm(kept, { recursive: true, force: true });
   });
 
   const path = (name: string) => join(stage.home.folder, name);
@@ -215,7 +221,7 @@ describeUnless(sceneMissing() ?? missing("tcpdump"), "captures of a live home", 
     const row = (await stage.operator.deviceRow(camera.mac)) as string;
     for (const word of words) {
       const base = { Duration: "1", FileTarget: target("injection") };
-      for (const name of ["FileTarget", "Username", "Password", "Method", "Format", "Duration", "SnapLength", "Device"])
+      for (const name of ["FileTarget", "Username", "Password", "Method", "Format", "Duration", "SnapLength"])
         await errorOf(stage.operator.connection.operate(`${row}CaptureTraffic()`, { ...base, [name]: word }));
       for (const name of ["Interface", "FilterExpression", "FileTarget", "Format", "Username"])
         expect(
@@ -224,6 +230,14 @@ describeUnless(sceneMissing() ?? missing("tcpdump"), "captures of a live home", 
           ),
         ).toMatch(/^7027 /);
     }
+    // An argument that there is none of is left out; without a target the file stays, for root and the agent alone.
+    const output = await stage.operator.connection.operate(`${row}CaptureTraffic()`, {
+      Duration: "1",
+      device: words[1] as string,
+    });
+    const location = output.get("FileLocation") as string;
+    expect(location).toBe(join(kept, "captures", `capture-${camera.mac.replaceAll(":", "").toLowerCase()}.pcap`));
+    expect(statSync(location).mode & 0o777).toBe(0o600);
     expect(existsSync(mark)).toBe(false);
     // And what is captured is one device, whatever is said: SPIN took `ether host` and all that stood behind it.
     expect(
@@ -267,15 +281,26 @@ describeUnless(sceneMissing() ?? missing("tcpdump"), "captures of a live home", 
   }, 30_000);
 
   test("the agent's stop ends it in order, and the next life begins nothing", async () => {
+    const { notifications } = stage.operator.connection;
+    const since = notifications.length;
+    // Its controller then waits for the agent to delete the subscription, which is not what is looked at here.
     const first = errorOf(run(camera, { FileTarget: target("stopped.pcap") }));
     await request();
     await camera.ping(GATEWAY4, { count: 3 });
     expect(await stage.agent.stop()).toBe(0);
-    expect(await first).toMatch(/^7022 the agent stops; [1-9]\d* packets were delivered/);
+    expect(readdirSync(join(kept, "captures"))).toEqual([]);
+    const end = notifications.slice(since).find(({ kind }) => kind === "OperationComplete");
+    expect(end).toMatchObject({
+      error: {
+        code: 7022,
+        message: expect.stringMatching(/^the agent stops; [1-9]\d* packets were delivered/) as string,
+      },
+    });
     expect(packetsIn(readFileSync(path("stopped.pcap"))).length).toBeGreaterThan(5);
     stage.agent.restart();
     await stage.operator.ready();
     expect(await stage.operator.value("Device.LocalAgent.RequestNumberOfEntries")).toBe("0");
+    void first;
   }, 40_000);
 });
 
