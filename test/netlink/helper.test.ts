@@ -485,20 +485,6 @@ describeUnless(
       await exec(undefined, "setcap", ["cap_net_admin+ep", program]);
     });
 
-    test("has CAP_NET_RAW only where the file gives it, and does its other work without", async () => {
-      const without = await start();
-      expect(without.reason).toBeUndefined();
-      expect(without.helper.mayReadFrames).toBe(false);
-      await without.end();
-      await exec(undefined, "setcap", ["cap_net_admin,cap_net_raw+ep", program]);
-      const both = await start();
-      expect(both.helper.mayReadFrames).toBe(true);
-      const { stdout } = await exec(undefined, "cat", [`/proc/${both.helper.pid}/status`]);
-      for (const set of ["CapInh", "CapAmb"]) expect(stdout).toContain(`${set}:\t0000000000001000`);
-      await both.end();
-      await exec(undefined, "setcap", ["cap_net_admin+ep", program]);
-    });
-
     test("does not load a ruleset that somebody else than root could have written", async () => {
       for (const change of [
         (path: string) => chownSync(path, 65534, 65534),
