@@ -166,7 +166,10 @@ export const SpinCaptureSource = object(`${ROOT}Capture.Source.{i}.`, {
   description: "One source of observations.",
   keys: [["Name"]],
   params: {
-    Name: readOnly(string({ maxLength: 32 }), "blocked, conntrack, dns, first-packets, frames, hosts, leases, neighbours, network, pcap."),
+    Name: readOnly(
+      string({ maxLength: 32 }),
+      "blocked, conntrack, dns, first-packets, frames, hosts, leases, neighbours, network, pcap.",
+    ),
     Status: readOnly(enumeration("Disabled", "Starting", "Running", "Degraded", "Error"), "Its state."),
     Backend: readOnly(string({ maxLength: 64 }), "helper, conntrack-tools, procfs, ip, file: where it gets them."),
     Observations: counter(statsCounter64, "What it told."),
