@@ -27,6 +27,7 @@ export const PROFILES: readonly { readonly name: string; readonly but?: string }
   { name: "UDSAgent:1" },
   { name: "UDSController:1" },
   { name: "Hosts:3", but: "absent where the agent is a USP Service: the table is the broker's there" },
+  { name: "PacketCaptureDiagnostics:1", but: "interfaces of the LAN alone, by name" },
   { name: "BulkDataColl:1" },
   { name: "BulkDataReports:1" },
   { name: "BulkDataHTTP:1" },
