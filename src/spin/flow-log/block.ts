@@ -36,7 +36,10 @@ const MAX_PAYLOAD = 1 << 20;
 const MAX_FILTER = 4096;
 const deflate = promisify(deflateRaw);
 
-/** The bytes of a block of those rows. Compressed by Node's thread pool. */
+/**
+ * The bytes of a block of those rows. Compressed by Node's thread pool.
+ * @param journal That they sum up; 0: none. -1: they are a journal's, which is short and needs no filter.
+ */
 export async function seal(rows: LogRows, from: number, to: number, base: number, journal: number): Promise<Buffer> {
   const filter = new BloomBuilder();
   let minSerial = Infinity;
@@ -48,13 +51,14 @@ export async function seal(rows: LogRows, from: number, to: number, base: number
     maxSerial = Math.max(maxSerial, (rows.serial[row] as number) + base);
     minStart = Math.min(minStart, rows.start[row] as number);
     maxEnd = Math.max(maxEnd, rows.end[row] as number);
+    if (journal < 0) continue;
     filter.number(macKey(rows.mac[row] as number));
     if (((rows.flags[row] as number) & LogFlag.Coarse) !== 0) filter.number(COARSE_KEY);
     filter.address(rows.address, row * 4);
     filter.name(rows.name[row] as string);
   }
   const raw = encode(rows, from, to, base);
-  const bits = filter.bytes();
+  const bits = journal < 0 ? new Uint8Array(0) : filter.bytes();
   const payload = await deflate(raw, { level: 6 });
   const head = Buffer.alloc(HEADER);
   head.writeUInt32LE(MAGIC, 0);
@@ -63,7 +67,7 @@ export async function seal(rows: LogRows, from: number, to: number, base: number
   head.writeUInt32LE(raw.length, 16);
   head.writeUInt16LE(to - from, 20);
   head.writeUInt16LE(bits.length, 22);
-  head.writeUInt32LE(journal, 24);
+  head.writeUInt32LE(Math.max(0, journal), 24);
   head.writeDoubleLE(minSerial, 32);
   head.writeDoubleLE(maxSerial, 40);
   head.writeDoubleLE(minStart, 48);

@@ -48,7 +48,9 @@ export class BloomBuilder {
   }
 }
 
+/** A filter of no bits says nothing: anything may be there. */
 export function mayHold(bits: Uint8Array, key: number): boolean {
+  if (bits.length === 0) return true;
   for (const bit of places(key, bits.length * 8))
     if (((bits[bit >>> 3] as number) & (1 << (bit & 7))) === 0) return false;
   return true;
