@@ -175,6 +175,38 @@ export const SpinNewDestination = detector(
   },
 );
 
+export const SpinListedPeer = detector(
+  "ListedPeer",
+  "contacts with entries of lists",
+  "The device speaks to an address, or asks for a name, of a list that is enabled and that no Allow rule names.",
+  {
+    Severity: readWrite(
+      enumeration("Low", "Info", "Medium", "High"),
+      "How bad that is. Default Low: most lists are of advertisers and trackers.",
+    ),
+    Contacts: readWrite(
+      unsignedInt({ min: 1, max: 100_000 }),
+      "Contacts in the window. Default: one, since what a list is for is to know its entries.",
+      { default: 1 },
+    ),
+    Window: readWrite(seconds({ min: 10, max: 3600 }), "The window.", { default: 60 }),
+  },
+);
+
+export const SpinRuleViolation = detector(
+  "RuleViolation",
+  "devices that keep trying what a rule stops",
+  "Packets of the device that a Block or Reject rule stopped. Low; Info where a rule blocks all that the device does.",
+  {
+    Packets: readWrite(
+      unsignedInt({ min: 5, max: 1_000_000 }),
+      "Packets in the window. Default: more than ten connections that are tried again and again, at six packets each.",
+      { default: 100 },
+    ),
+    Window: readWrite(seconds({ min: 10, max: 86_400 }), "The window.", { default: 600 }),
+  },
+);
+
 export const SpinAddressSpoofing = detector(
   "AddressSpoofing",
   "claims to others' addresses",
@@ -192,5 +224,7 @@ export const detectionObjects = [
   SpinFlood,
   SpinDnsTunnel,
   SpinNewDestination,
+  SpinListedPeer,
+  SpinRuleViolation,
   SpinAddressSpoofing,
 ] as const;

@@ -7,6 +7,7 @@ import { captureTraffic } from "./spin-capture-traffic.ts";
 import { detectionObjects } from "./spin-detection.ts";
 import { historyObjects } from "./spin-history.ts";
 import { queryCommands } from "./spin-query.ts";
+import { listObjects } from "./spin-list.ts";
 import { ROOT } from "./spin-root.ts";
 import { scheduleObjects } from "./spin-schedule.ts";
 import { addressList, destinationList, macAddress, macAddressList, nameList, portList } from "./types.ts";
@@ -320,7 +321,7 @@ export const SpinRule = object(`${ROOT}Rule.{i}.`, {
     MACAddressList: readWrite(macAddressList, "The devices, or * for all. Empty: the rule has no effect."),
     DestinationList: readWrite(
       destinationList,
-      "Addresses, prefixes, domains with their subdomains, or * for all. Empty: the rule has no effect.",
+      "Addresses, prefixes, domains with their subdomains, lists (Device.X_SPIN.List.{i}), or * for all. Empty: the rule has no effect.",
       { secured: true },
     ),
     Protocol: readWrite(int({ min: -1, max: 255 }), "IANA protocol number; -1: any.", { default: -1 }),
@@ -350,4 +351,5 @@ export const spinObjects = [
   ...detectionObjects,
   ...historyObjects,
   ...scheduleObjects,
+  ...listObjects,
 ] as const;

@@ -9,6 +9,7 @@ import { captureOptions, type CaptureConfig } from "./config/capture.ts";
 import { controllerOptions, type ControllerConfig } from "./config/controller.ts";
 import { flowLogOptions, type FlowLogConfig } from "./config/flow-log.ts";
 import { enforceOptions, type EnforceConfig } from "./config/enforce.ts";
+import { listFault, listOptions, type ListConfig } from "./config/list.ts";
 import { mqttOptions, type MqttConfig } from "./config/mqtt.ts";
 import { isLoopback, type Options, type ValuesOf } from "./config/option.ts";
 import { sessionFault } from "./config/session.ts";
@@ -30,6 +31,7 @@ export interface Config {
   readonly flowLog: FlowLogConfig;
   readonly enforce: EnforceConfig;
   readonly bulkData: BulkDataConfig;
+  readonly lists: readonly ListConfig[];
 }
 
 /** Says option, value and line, in words for whoever wrote the file. */
@@ -80,6 +82,12 @@ export const sections: Readonly<
     description: "What has been: flows, questions to DNS and what was blocked.",
   },
   enforce: { options: enforceOptions, named: false, description: "How rules are enforced." },
+  list: {
+    options: listOptions,
+    named: true,
+    description:
+      "A list of addresses and names that the firmware brings. Its name is the Alias of its row in Device.X_SPIN.List, which follows the file at each start.",
+  },
   bulk_data: { options: bulkDataOptions, named: false, description: "Reports to collectors: `Device.BulkData.`." },
 };
 
@@ -114,6 +122,7 @@ export function parseConfig(source: string): Config {
     flowLog: single("flow_log", flowLogOptions),
     enforce: single("enforce", enforceOptions),
     bulkData: single("bulk_data", bulkDataOptions),
+    lists: named("list", listOptions),
   };
   checkTogether(config);
   return deepFreeze(config);
@@ -162,7 +171,7 @@ function readOptions<O extends Options>(section: UciSection, options: O): Values
   return values as ValuesOf<O>;
 }
 
-function checkTogether({ agent, mqtt, stomp, websockets, controllers, sockets, service }: Config): void {
+function checkTogether({ agent, mqtt, stomp, websockets, controllers, sockets, service, lists }: Config): void {
   const levels = ["Summary", "Devices", "Destinations"];
   if (levels.indexOf(agent.privacy_level) > levels.indexOf(agent.privacy_ceiling))
     throw new ConfigError(
@@ -185,6 +194,7 @@ function checkTogether({ agent, mqtt, stomp, websockets, controllers, sockets, s
       controllers,
     ),
     ...stomp.map(stompFault),
+    ...lists.map(listFault),
     stompTwins(stomp),
     sessionFault(agent, controllers),
     ...controllers.map((each) => stompRouteFault(each, stomp)),

@@ -39,6 +39,7 @@ import { flowLogOf } from "./flow-log.ts";
 import { forgetState } from "./forget.ts";
 import { homeZone } from "./home-zone.ts";
 import { identityOf } from "./identity.ts";
+import { startLists } from "./lists.ts";
 import { northbound } from "./northbound.ts";
 import { powerOf, takeRestart } from "./power.ts";
 import { lockState } from "./state-lock.ts";
@@ -132,6 +133,8 @@ export class Gateway {
       ...(benchRows === undefined ? {} : { benchRows }),
     });
     await prepared;
+    // What was kept is read before rules are applied: those on lists have held since the last life.
+    const stopLists = await startLists({ home, config, store, clock: systemClock, log });
     const homeControl = new AbortController();
     const homeRuns = home.run(homeControl.signal);
     const status = writeStatus({
@@ -157,6 +160,7 @@ export class Gateway {
       homeControl.abort();
       await homeRuns;
       await liveCapture.close();
+      await stopLists();
       below.abort();
       await reporting;
       await discovering;

@@ -30,6 +30,7 @@ import { spinDevice, spinDeviceStats } from "../objects/spin-device.ts";
 import { spinHistoryObjects } from "../objects/spin-history.ts";
 import { spinIncident, tellIncidents } from "../objects/spin-incident.ts";
 import { spinRoot } from "../objects/spin-root.ts";
+import { restoreLists, spinList, tellLists } from "../objects/spin-list.ts";
 import { restoreSchedules, spinSchedule, tellSchedules } from "../objects/spin-schedule.ts";
 import { restoreRules, spinRule } from "../objects/spin-rule.ts";
 import { spinSummary } from "../objects/spin-summary.ts";
@@ -43,6 +44,7 @@ import type { GatewayIdentity } from "./identity.ts";
 import { connectors, PROTOCOLS } from "./connectors.ts";
 import { Reports } from "./reports.ts";
 import { seed } from "./seed.ts";
+import { seedLists } from "./lists.ts";
 import { sessionOptions } from "./session-options.ts";
 import { seedSockets } from "./seed-sockets.ts";
 import type { SeededPart } from "./seed-rows.ts";
@@ -153,6 +155,7 @@ export function northbound(options: NorthboundOptions): Northbound {
     ...(hasHosts ? hostObjects(home) : []),
     spinRule(spin),
     spinSchedule(spin),
+    spinList(spin),
     spinIncident(spin),
     ...spinDetectionObjects(spin),
     ...spinHistoryObjects(spin),
@@ -179,6 +182,8 @@ export function northbound(options: NorthboundOptions): Northbound {
     recordStart(options, persistence, sockets);
   spin.undo.attach(tree);
   restoreSchedules(tree, home);
+  restoreLists(tree, home);
+  seedLists(tree, config);
   const unreadable = restoreRules(tree, home, log);
   holdLostRules(options, tree, (before !== undefined && lost.has("spin")) || unreadable > 0);
   applyCaptureSettings(tree, capture);
@@ -187,6 +192,7 @@ export function northbound(options: NorthboundOptions): Northbound {
   const root = mustBe(tree.at("Device.X_SPIN."));
   home.setForgetAfter(root.object.params.get("ForgetDevicesAfter")?.read(root.row) as number);
   tellSchedules(tree, home);
+  tellLists(tree, home);
   quarantineNewDevices(home, tree, spin.log);
   applyDetectionSettings(tree, spin);
   tellIncidents(spin, tree);

@@ -5,6 +5,8 @@ import type { Persistence } from "../model/persistence.ts";
 import type { Detection } from "../spin/detection.ts";
 import type { History } from "../spin/history.ts";
 import type { LiveCapture } from "../spin/live-capture.ts";
+import type { ListBook } from "../spin/lists/book.ts";
+import type { ListDesk } from "../spin/lists/desk.ts";
 import type { Source } from "../spin/observation.ts";
 import type { Authority } from "../spin/policy.ts";
 import type { RuleBook, RuleHits } from "../spin/rules.ts";
@@ -32,6 +34,8 @@ export interface SpinParts {
     readonly detection: Detection;
     readonly history: History;
     readonly schedules: ScheduleBook;
+    readonly lists: ListBook;
+    readonly listDesk: ListDesk;
   };
   readonly capture: CaptureControl;
   readonly persistence: Persistence | undefined;

@@ -58,8 +58,9 @@ export function spinPolicy(tree: () => Tree, doors: readonly string[] = []): Mod
     securedVisible: (node, param, caller) => {
       if (!node.path.startsWith(ROOT)) return maySeeSecured(caller);
       if (isAtHome(caller)) return true;
-      // Whoever made a rule knows what it says.
-      if (param?.name === "DestinationList" && creatorOf(node) === caller.endpointId) return true;
+      // Whoever made a rule or a list knows what it says.
+      const isSaid = param?.name === "DestinationList" || param?.name === "Content";
+      if (isSaid && creatorOf(node) === caller.endpointId) return true;
       return maySeeSecured(caller) && privacyLevel(tree()) === "Destinations";
     },
     mayWriteRow: (node, { endpointId, controller, roles }, settings) => {

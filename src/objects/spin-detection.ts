@@ -7,8 +7,10 @@ import {
   SpinDnsTunnel,
   SpinFlood,
   SpinHostScan,
+  SpinListedPeer,
   SpinNewDestination,
   SpinPortScan,
+  SpinRuleViolation,
   SpinTrafficPeak,
 } from "../../datamodel/spin-detection.ts";
 import { bind } from "../model/binding.ts";
@@ -40,7 +42,8 @@ export function applyDetectionSettings(tree: Tree, { home }: Pick<SpinParts, "ho
 }
 
 function settings(detection: Detection, persistence: Persistence | undefined): Setting[] {
-  const { trafficPeak, fanOut, arpScan, flood, dnsTunnel, newDestination } = detection.detectors;
+  const { trafficPeak, fanOut, arpScan, flood, dnsTunnel, newDestination, listedPeer, ruleViolation } =
+    detection.detectors;
   const setting = <P extends Params>(schema: ObjectSchema<P>, apply: (values: Values<P>) => void): Setting => ({
     path: schema.path,
     object: table(schema, { persistence, committed: ({ row: { values } }) => apply(values) }),
@@ -70,6 +73,12 @@ function settings(detection: Detection, persistence: Persistence | undefined): S
     }),
     setting(SpinNewDestination, ({ Enable, Learning }) => {
       newDestination.settings = { enable: Enable, learningMs: ms(Learning) };
+    }),
+    setting(SpinListedPeer, ({ Enable, Severity, Contacts, Window }) => {
+      listedPeer.settings = { enable: Enable, severity: Severity, contacts: Contacts, windowMs: ms(Window) };
+    }),
+    setting(SpinRuleViolation, ({ Enable, Packets, Window }) => {
+      ruleViolation.settings = { enable: Enable, packets: Packets, windowMs: ms(Window) };
     }),
     setting(SpinAddressSpoofing, ({ Enable }) => {
       detection.spoofing = { enable: Enable };

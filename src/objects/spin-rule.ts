@@ -85,7 +85,8 @@ function isAlike(a: RuleRow["values"], b: RuleRow["values"]): boolean {
 const hasSameMembers = (a: readonly string[], b: readonly string[]) =>
   a.length === b.length && a.every((member) => b.includes(member));
 
-function originOf({ roles }: Caller): RuleOrigin {
+/** On whose behalf a caller makes rules and lists. */
+export function originOf({ roles }: Caller): RuleOrigin {
   if (roles.has(ROLE_RESIDENT)) return "User";
   return roles.has(ROLE_AGENT) ? "System" : "Controller";
 }

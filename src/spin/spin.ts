@@ -5,7 +5,7 @@
  * Everything happens in the turn of the event loop that brought it; only the enforcer and the disk are waited for.
  */
 import { randomBytes } from "node:crypto";
-import { isIPv4, parseAddress, parsePrefix, printAddress } from "../lib/address.ts";
+import { isIPv4, parseAddress, parsePrefix, printAddress, type Prefix } from "../lib/address.ts";
 import type { Clock } from "../lib/clock.ts";
 import { systemZone, type Zone } from "../lib/local-time.ts";
 import type { Log } from "../lib/log.ts";
@@ -18,7 +18,7 @@ import { Destinations } from "./destinations.ts";
 import { Detection } from "./detection.ts";
 import { DeviceTable } from "./devices.ts";
 import type { DeviceRow } from "./devices.ts";
-import { HomeMap, peerOffset } from "./direction.ts";
+import { deviceBegan, HomeMap, isLocal, peerOffset } from "./direction.ts";
 import { EndedFlows } from "./ended-flows.ts";
 import type { FlowRecorder } from "./flow-recorder.ts";
 import { FlowTable } from "./flows.ts";
@@ -31,10 +31,12 @@ import { Neighbourhood } from "./neighbourhood.ts";
 import type { Health, Observation, Source } from "./observation.ts";
 import { Owners } from "./owners.ts";
 import { ListBook } from "./lists/book.ts";
+import { Contacts } from "./lists/contacts.ts";
+import { ListDesk } from "./lists/desk.ts";
 import { Placing } from "./lists/placing.ts";
 import { StoppedFlows } from "./lists/stopped-flows.ts";
 import { Past } from "./past.ts";
-import type { Authority } from "./policy.ts";
+import { SPECIAL_PREFIXES, type Authority } from "./policy.ts";
 import { Queries } from "./query.ts";
 import { Reconciler } from "./reconciler.ts";
 import { Recording } from "./recording.ts";
@@ -101,6 +103,7 @@ export class Spin implements Home {
   readonly rules: RuleBook;
   readonly schedules: ScheduleBook;
   readonly lists = new ListBook();
+  readonly listDesk = new ListDesk();
   readonly summary: HomeSummary;
   readonly capture: CaptureFigures;
   readonly detection: Detection;
@@ -130,6 +133,11 @@ export class Spin implements Home {
   readonly #queries: Queries;
   readonly #reconciler: Reconciler | undefined;
   readonly #placing: Placing | undefined;
+  readonly #contacts = new Contacts({
+    lists: this.lists,
+    rules: () => this.rules,
+    detector: () => this.detection.detectors.listedPeer,
+  });
   readonly #stoppedFlows = new StoppedFlows({
     eachFlow: (visit) =>
       this.#flows.eachOutside((row, slot, words, offset) => {
@@ -209,7 +217,10 @@ export class Spin implements Home {
       baselines: this.#baselines,
       sent: (slot, time) => this.#devices.sent(slot, time, clock.monotonic()),
       watch: {
-        began: (row) => this.detection.detectors.began(row, clock.monotonic()),
+        began: (row) => {
+          this.detection.detectors.began(row, clock.monotonic());
+          this.#contactBegan(row);
+        },
         moved: (row, sent, received) => this.detection.detectors.moved(row, sent, received),
       },
     });
@@ -413,7 +424,18 @@ export class Spin implements Home {
     if (query.mac !== undefined && !this.#devices.byMac(query.mac))
       this.#neighbourhood.asked(query.mac, query.client, query.time);
     const slot = this.#answers.asked(query, this.#counters);
-    if (slot >= 0) this.detection.detectors.dnsTunnel.asked(slot, query.name, query.type, query.time);
+    if (slot < 0) return;
+    this.detection.detectors.dnsTunnel.asked(slot, query.name, query.type, query.time);
+    this.#contacts.asked(slot, query.name, query.time);
+  }
+
+  #contactBegan(row: number): void {
+    const { rows } = this.#flows;
+    const direction = rows.direction[row] as number;
+    if (isLocal(direction) || !deviceBegan(direction)) return;
+    const port = rows.ports[row * 4 + 1] as number;
+    const offset = row * 16 + peerOffset(direction);
+    this.#contacts.began(rows.device[row] as number, rows.addresses, offset, port, this.#clock.now());
   }
 
   /** The last work: what has ended goes to the past, hits are fetched, everything is saved. */
@@ -560,6 +582,14 @@ export class Spin implements Home {
     const rule = this.#inForce.verdicts.deciding({ mac, words, offset: 0, names, protocol, port });
     // Lifted since, or one of who began: then it is not known.
     const known = rule && rule.action !== "Allow" ? { rule: rule.id } : {};
+    if (seen.outbound && slot >= 0)
+      this.detection.detectors.ruleViolation.stopped(
+        slot,
+        seen.packets,
+        seen.time,
+        `${seen.address} port ${port}`,
+        this.#inForce.verdicts.blocksAllOf(mac),
+      );
     this.#notify({ kind: "blocked", blocked: { ...seen, mac, ...known } });
   }
 
@@ -599,6 +629,14 @@ export class Spin implements Home {
         this.#inForce.checkSoon();
       },
     });
+  }
+
+  /** What no list may hold: what is nobody's on the Internet, the home's, the gateway's own, the agent's connections. */
+  excludedFromLists(): Prefix[] {
+    const { lanPrefixes = [], gatewayAddresses = [] } = this.#network ?? {};
+    const addresses = [...(this.#options.management ?? []), ...this.#connections].map(({ address }) => address);
+    const own = [...lanPrefixes, ...gatewayAddresses, ...addresses].flatMap((text) => parsePrefix(text) ?? []);
+    return [...SPECIAL_PREFIXES, ...own];
   }
 
   #placingOf(enforcer: Enforcer): Placing {

@@ -14,7 +14,9 @@ import { FanOut } from "./fan-out.ts";
 import type { Report } from "./finding.ts";
 import { Flood } from "./flood.ts";
 import { hashAddress, hashText } from "./hash.ts";
+import { ListedPeer } from "./listed-peer.ts";
 import { NewDestination } from "./new-destination.ts";
+import { RuleViolation } from "./rule-violation.ts";
 import { TrafficPeak } from "./traffic-peak.ts";
 import { WanGate } from "./wan-gate.ts";
 
@@ -43,6 +45,8 @@ export class Detectors {
   readonly dnsTunnel: DnsTunnel;
   readonly trafficPeak: TrafficPeak;
   readonly newDestination: NewDestination;
+  readonly listedPeer: ListedPeer;
+  readonly ruleViolation: RuleViolation;
   readonly #options: DetectorsOptions;
   readonly #attempts: Attempts;
   readonly #gate = new WanGate();
@@ -62,6 +66,8 @@ export class Detectors {
     this.dnsTunnel = new DnsTunnel(slots, report);
     this.trafficPeak = new TrafficPeak(slots, report);
     this.newDestination = new NewDestination(slots, report);
+    this.listedPeer = new ListedPeer(slots, report);
+    this.ruleViolation = new RuleViolation(slots, report);
     this.#unanswered = new Float64Array(slots);
     this.#sentBefore = new Float64Array(slots);
   }
@@ -120,6 +126,8 @@ export class Detectors {
       this.dnsTunnel,
       this.trafficPeak,
       this.newDestination,
+      this.listedPeer,
+      this.ruleViolation,
     ])
       detector.clear(slot);
     this.#unanswered[slot] = this.#sentBefore[slot] = 0;
