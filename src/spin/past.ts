@@ -138,6 +138,14 @@ export class Past implements HomePast {
     };
   }
 
+  async erase(mac: number): Promise<void> {
+    await this.#options.log?.erase(mac);
+  }
+
+  async *export(mac: number): AsyncIterableIterator<LoggedRow> {
+    if (this.#options.log) yield* this.#options.log.export(mac);
+  }
+
   async resolve(question: ResolveQuestion): Promise<Resolved> {
     const { log, devices, blocks } = this.#options;
     const search: TraceSearch = {

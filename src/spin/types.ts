@@ -5,6 +5,7 @@
  *
  * Counters are doubles: exact up to 2^53 bytes (9 petabytes), which is above what a home moves in its life.
  */
+import type { LoggedRow } from "./flow-recorder.ts";
 import type { IncidentNotice } from "./detect/incidents.ts";
 import type { Observation } from "./observation.ts";
 import type { NameSourceText } from "./names.ts";
@@ -324,6 +325,10 @@ export interface HomePast {
   blocked(filter: QueryFilter): Promise<QueryPage<BlockedRow>>;
   history(filter: QueryFilter): QueryPage<HistoryRow>;
   resolve(question: ResolveQuestion): Promise<Resolved>;
+  /** Forgets what the log has of a device, on disk too, when it resolves. */
+  erase(mac: number): Promise<void>;
+  /** All that the log has of a device, oldest first; flows that live are not in it yet. */
+  export(mac: number): AsyncIterableIterator<LoggedRow>;
 }
 
 /** What `class Spin` (spin.ts) offers to the objects, the demo, replay and run, besides its RuleBook `rules`. */
