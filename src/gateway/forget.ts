@@ -1,7 +1,7 @@
 /** What a reset makes the state directory forget. The agent that has it must not have read it yet, or must not run. */
 import { readdirSync, rmSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
-import { SAVED_RULES } from "./enforcer.ts";
+import { SAVED_BRIDGE_RULES, SAVED_RULES } from "./enforcer.ts";
 import { FLOW_LOG } from "./flow-log.ts";
 
 /** `model`: what controllers changed. `home`: also the devices with their counters. `all`: also the derived identity. */
@@ -17,7 +17,10 @@ const KEPT: Readonly<Record<Forgotten, (document: string) => boolean>> = {
 /** @returns the number of documents. @throws the system's error */
 export function forgetState(directory: string, what: Forgotten): number {
   const files = readdirSync(directory).filter(
-    (file) => file === SAVED_RULES || (file.endsWith(".json") && !KEPT[what](file.slice(0, -".json".length))),
+    (file) =>
+      file === SAVED_RULES ||
+      file === SAVED_BRIDGE_RULES ||
+      (file.endsWith(".json") && !KEPT[what](file.slice(0, -".json".length))),
   );
   for (const file of files) unlinkSync(join(directory, file));
   if (what !== "model") rmSync(join(directory, FLOW_LOG), { recursive: true, force: true });

@@ -136,10 +136,11 @@ describeUnless(gatewayMissing, "the model's rows", () => {
         .stdout.split("\n")
         .filter((name) => name.endsWith(".json"));
     expect(documents()).toEqual(expect.arrayContaining(["identity.json", "seeded.json", "status.json"]));
-    writeFileSync(join(state, "rules.nft"), "# what the boot script would load\n");
+    for (const file of ["rules.nft", "rules-bridge.nft"])
+      writeFileSync(join(state, file), "# what the boot script would load\n");
     expect(reset(folder).status).toBe(0);
     expect(documents()).toContain("identity.json");
-    expect(existsSync(join(state, "rules.nft"))).toBe(false);
+    for (const file of ["rules.nft", "rules-bridge.nft"]) expect(existsSync(join(state, file))).toBe(false);
     expect(documents().filter((name) => /^(?:model-|seeded)/.test(name))).toEqual([]);
     expect(reset(folder, "--all").status).toBe(0);
     expect(documents()).toEqual([]);
