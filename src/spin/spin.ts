@@ -370,7 +370,8 @@ export class Spin implements Home {
   #observe(observation: Observation, source: number): void {
     // A replay's clock moves with its observations: what was due before this one happens before it.
     this.#tickIfDue();
-    this.#recording?.observed(observation);
+    // What was stopped is kept once it is known whose it was, and why.
+    if (observation.kind !== "blocked") this.#recording?.observed(observation);
     switch (observation.kind) {
       case "flows":
         this.#events.received += observation.columns.length;
@@ -590,7 +591,9 @@ export class Spin implements Home {
         `${seen.address} port ${port}`,
         this.#inForce.verdicts.blocksAllOf(mac),
       );
-    this.#notify({ kind: "blocked", blocked: { ...seen, mac, ...known } });
+    const blocked = { ...seen, mac, ...known };
+    this.#recording?.observed(blocked);
+    this.#notify({ kind: "blocked", blocked });
   }
 
   /** A rule of ours stops the flow. */

@@ -21,8 +21,15 @@ describeUnless(sceneMissing() ?? missing("openssl", "socat"), "names that device
     s = await scene({ devices: 4, agent: { capture: { counter_interval: "1" } } });
     await s.operator.connection.set("Device.X_SPIN.", { PrivacyLevel: "Destinations" });
     const { cert, key } = selfSigned(s.home.folder, "server", { host: "server.example" });
-    for (const family of ["-4", "-6"])
+    for (const [family, address] of [
+      ["-4", "127.0.0.1:443"],
+      ["-6", "[::1]:443"],
+    ] as const) {
       s.home.spawn(s.home.internet, "openssl", ["s_server", family, "-accept", "443", "-cert", cert, "-key", key]);
+      const args = ["s_client", "-connect", address, "-brief"];
+      const listens = () => s.home.exec(s.home.internet, "openssl", args, { mayFail: true });
+      await eventually(listens, ({ code }) => code === 0, { what: "the server" });
+    }
   }, 60_000);
   afterAll(async () => {
     await s?.end();
@@ -106,10 +113,10 @@ describeUnless(sceneMissing() ?? missing("openssl", "socat"), "names that device
 
   test("matter not when a blocked device floods: the agent stays, its counters are exact, and others' blocks are seen", async () => {
     const [flooder, other] = [s.home.device(4), s.home.device(1)];
-    await s.operator.addRule({ macs: [flooder.mac], destinations: ["*"] });
+    const rule = await s.operator.addRule({ macs: [flooder.mac], destinations: ["*"] });
     await s.operator.addRule({ macs: [other.mac], destinations: ["198.51.100.75"] });
     const cpuBefore = cpuMs(s.agent.pid);
-    await flooder.blast(FLOODED, 20_000);
+    const { sent } = await flooder.blast(FLOODED, 20_000);
     await other.udp("198.51.100.75", { count: 5, port: 11, waitMs: 1 });
     const counted = async () => {
       const { BlockedPackets } = await s.operator.stats(flooder.mac);
@@ -122,10 +129,17 @@ describeUnless(sceneMissing() ?? missing("openssl", "socat"), "names that device
     await eventually(counted, isExact, { what: "the packets that were dropped" });
     expect((await s.operator.stats(other.mac)).BlockedPackets).toBe(5);
     expect(cpuMs(s.agent.pid) - cpuBefore).toBeLessThan(2000);
-    const source = () => s.operator.value('Device.X_SPIN.Capture.Source.[Name=="blocked"].Observations');
-    await eventually(source, (text) => Number(text) >= 2, { what: "sums of what was stopped", timeoutMs: 12_000 });
-    // A peer each, and what devices ask of the gateway: no packet by packet.
-    expect(Number(await source())).toBeLessThan(30);
+    const log = async (mac: string) => await s.operator.query("Blocked", { PhysAddress: mac });
+    const told = async () => (await log(flooder.mac)).find((row) => row["Address"] === FLOODED);
+    const row = await eventually(told, Boolean, { what: "the sum of what was stopped", timeoutMs: 12_000 });
+    expect(row).toMatchObject({ Initiator: "Device", Protocol: "17", Port: "11" });
+    // One went before those that the device counted.
+    expect(row?.["PacketsSent"]).toBe(String(sent + 1));
+    expect(row?.["Rule"]).toBe(rule.replace(/\.$/, ""));
+    expect(await log(other.mac)).toMatchObject([{ Address: "198.51.100.75", PacketsSent: "5" }]);
+    // A peer each, and what devices ask of the gateway: not packet by packet.
+    const source = await s.operator.value('Device.X_SPIN.Capture.Source.[Name=="blocked"].Observations');
+    expect(Number(source)).toBeLessThan(30);
   });
 });
 

@@ -1,7 +1,9 @@
 /** SPIN's defects that have to do with names (its review, §18), and how ours does right. */
 import fc from "fast-check";
 import { decodeDns } from "../../src/capture/decode/dns.ts";
+import { newRule } from "../../src/spin/rules.ts";
 import type { Notice } from "../../src/spin/types.ts";
+import { WritingEnforcer } from "./fake-enforcer.ts";
 import { mac, TestHome } from "./home.ts";
 
 /** A DNS message with one question whose name consists of the labels as they are. */
@@ -70,5 +72,24 @@ describe("of SPIN's defects", () => {
       { ...seen, mac: mac(1), client: "192.0.2.10", outbound: false, packets: 3, bytes: 90 },
       { ...seen, mac: mac(77), packets: 1, bytes: 28 },
     ]);
+  });
+
+  it("B16: what was blocked is told with the rule that stopped it, by device, address or name", async () => {
+    const test = new TestHome({ enforcer: new WritingEnforcer() }).network().neighbour(1, "192.0.2.10");
+    test.neighbour(2, "192.0.2.20").answer("192.0.2.20", ["www.bad.example"], ["198.51.100.9"]);
+    const on = (domains: string[]) => ({ prefixes: [], domains, lists: [] });
+    const rule = { enable: true, action: "Block" } as const;
+    test.spin.rules.put(newRule({ ...rule, id: 4, macs: [mac(1)], destinations: "*" }));
+    test.spin.rules.put(newRule({ ...rule, id: 5, macs: "*", destinations: on(["bad.example"]) }));
+    test.spin.rules.put(newRule({ ...rule, id: 6, action: "Allow", macs: "*", destinations: on(["good.example"]) }));
+    await test.spin.settled();
+    const rules: (number | undefined)[] = [];
+    test.spin.subscribe((notice) => void (notice.kind === "blocked" && rules.push(notice.blocked.rule)));
+    const seen = { kind: "blocked", time: 5, outbound: true, protocol: 6, port: 443, packets: 1, bytes: 60 } as const;
+    test.tell({ ...seen, mac: mac(1), address: "198.51.100.7" });
+    test.tell({ ...seen, mac: mac(2), address: "198.51.100.9" });
+    // Lifted since.
+    test.tell({ ...seen, mac: mac(2), address: "198.51.100.7" });
+    expect(rules).toEqual([4, 5, undefined]);
   });
 });
