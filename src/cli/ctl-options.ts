@@ -73,6 +73,7 @@ export const WORD_OPTIONS = {
   for: { type: "string", value: "TIME", help: "block: how long, as 30m, 1h, 7d" },
   when: { type: "string", value: "SLOTS", help: 'block: only then, as "21:00-07:00" or "mon-fri 8:00-12:30"' },
   reason: { type: "string", value: "TEXT", help: "block: why" },
+  format: { type: "string", value: "F", help: "lists add: Plain, Hosts, CSV or RPZ; default Plain" },
   device: {
     type: "string",
     value: "DEVICE",

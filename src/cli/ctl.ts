@@ -16,6 +16,7 @@ import { history } from "./ctl-history.ts";
 import { incidents } from "./ctl-incidents.ts";
 import { dns, query } from "./ctl-query.ts";
 import { resolve } from "./ctl-resolve.ts";
+import { lists } from "./ctl-lists.ts";
 import * as raw from "./ctl-raw.ts";
 import * as rules from "./ctl-rules.ts";
 import * as traffic from "./ctl-traffic.ts";
@@ -66,6 +67,11 @@ const WORDS: { readonly [word: string]: Entry } = {
   unblock: { run: rules.unblock, usage: "unblock DEVICE|DESTINATION", help: "delete our rules that block it" },
   undo: { run: undo, usage: "undo", help: "take back our last change of rules, schedules or lists" },
   incidents: { run: incidents, usage: "incidents", help: "what looked wrong, newest first" },
+  lists: {
+    run: lists,
+    usage: "lists [show|add|remove|refresh|enable|disable] [URL|FILE|LIST]",
+    help: "addresses and names by the thousand, for rules and ListedPeer",
+  },
   rules: { run: rules.rules, usage: "rules", help: "all rules, whether they work, and what they hit" },
   get: { run: raw.get, usage: "get PATH…", help: "read parameters" },
   set: { run: raw.set, usage: "set PATH=VALUE…", help: "write parameters" },
