@@ -11,7 +11,7 @@ import { deviceOf, devicesOfHome, pathOf } from "./ctl-home.ts";
 import { Exit, sayJson, type ExitCode, type Word, type WordContext } from "./ctl-io.ts";
 import { UsageError } from "./ctl-options.ts";
 import { nameOfDevice, text } from "./device-table.ts";
-import { nest, printJson } from "./json.ts";
+import { nest, printJson, wholeNumber, type Json } from "./json.ts";
 import { amount, countText, escapeLines, parseDuration } from "./text.ts";
 
 /** What the agent gives an end to its own captures, with what it may take to bring the rest. */
@@ -150,7 +150,9 @@ async function endOf(
 ): Promise<Completion> {
   const cancel = () => void cancelled(controller, request);
   io.signal.addEventListener("abort", cancel, { once: true });
-  sink.whole.catch(cancel);
+  // Its notifications may go elsewhere than its answers; the file is whole all the same.
+  const enough = () => setTimeout(() => void completions.close().catch(() => undefined), REST_MS).unref();
+  sink.whole.then(enough, cancel);
   if (io.signal.aborted) cancel();
   try {
     for await (const notification of completions)
@@ -158,7 +160,8 @@ async function endOf(
   } finally {
     io.signal.removeEventListener("abort", cancel);
   }
-  throw new ControllerError("timeout", "the agent does not say that the capture is over");
+  const what = (await arrived(sink)) === undefined ? "the file is whole, but " : "";
+  throw new ControllerError("timeout", `${what}the agent did not tell us how the capture ended`);
 }
 
 /** It may be over already, and then there is nothing to cancel. */
@@ -184,9 +187,11 @@ async function outcome(
   }
   if (broken !== undefined) throw failed(broken);
   if (context.options.json === true) {
-    const values = [...output].filter(([name]) => name !== "FileLocation");
-    if (context.options.output === "-") context.io.err(`${printJson(nest(values))}\n`);
-    else sayJson(context, nest(values));
+    const values = nest(
+      [...output].flatMap(([name, value]) => (name === "FileLocation" ? [] : [[name, typed(name, value)] as const])),
+    );
+    if (context.options.output === "-") context.io.err(`${printJson(values)}\n`);
+    else sayJson(context, values);
     return Exit.Ok;
   }
   const said = (name: string) => output.get(name) ?? "";
@@ -200,6 +205,11 @@ async function outcome(
     ].join("; "),
   );
   return said("Status") === "Complete" ? Exit.Ok : Exit.Partial;
+}
+
+function typed(name: string, value: string): Json {
+  if (name === "HeadersOnly") return value === "true";
+  return ["PacketCount", "ByteCount", "Lost"].includes(name) ? wholeNumber(value) : value;
 }
 
 /** Why the file is not whole; `undefined` if it is. */

@@ -128,6 +128,25 @@ describeUnless(sceneMissing() ?? missing("tcpdump"), "captures of a live home", 
     expect(stdout).toMatch(/ICMP echo request/);
   }, 30_000);
 
+  test("what it came to is JSON where that is asked for; wrong words and a full disk are told", async () => {
+    const talking = setInterval(() => void camera.ping(GATEWAY4, { count: 1 }), 100);
+    try {
+      const json = await ctl("capture", camera.mac, "-o", path("j.pcap"), "--packets", "2", "--json").ended;
+      expect(JSON.parse(json.out.toString())).toMatchObject({ Status: "Complete", PacketCount: 2, HeadersOnly: false });
+      const [nobody, nowhere, full] = await Promise.all([
+        ctl("capture", "nobody", "-o", path("none.pcap")).ended,
+        ctl("capture", camera.mac).ended,
+        ctl("capture", camera.mac, "-o", "/dev/full", "--packets", "5").ended,
+      ]);
+      expect(nobody).toMatchObject({ code: 2, err: expect.stringContaining("no device") as string });
+      expect(existsSync(path("none.pcap"))).toBe(false);
+      expect(nowhere).toMatchObject({ code: 2, err: expect.stringContaining("-o FILE") as string });
+      expect(full).toMatchObject({ code: 3, err: expect.stringContaining("no space") as string });
+    } finally {
+      clearInterval(talking);
+    }
+  }, 30_000);
+
   test("into a pipe, until Ctrl-C", async () => {
     const { child, ended, said } = ctl("capture", camera.mac, "-o", "-");
     let bytes = 0;
