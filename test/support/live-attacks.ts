@@ -2,7 +2,9 @@
  * What each detector is shown in the test home, by real devices through the real kernel, and how long it then takes until
  * the incident stands in the model.
  */
-import { pause } from "./eventually.ts";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { eventually, pause } from "./eventually.ts";
 import type { Home } from "./home.ts";
 import type { HomeDevice } from "./home-device.ts";
 import type { Scene } from "./scene.ts";
@@ -17,6 +19,8 @@ export interface LiveAttack {
   /** Median seconds from the first packet to the incident, and where that comes from. */
   readonly target: number;
   readonly source: string;
+  /** What must stand beforehand. */
+  readonly prepare?: (s: Scene) => Promise<unknown>;
   /** Goes on long enough to be found. `victim`: a device that does nothing wrong. */
   readonly run: (device: HomeDevice, victim: HomeDevice) => Promise<unknown>;
 }
@@ -24,6 +28,9 @@ export interface LiveAttack {
 /** Nobody answers there. */
 const SILENT = "198.18.192.0";
 const HOST = "198.51.100.77";
+const LISTED = "198.51.100.13";
+const BLOCKED = "198.51.100.14";
+const WEEK_MS = 8 * 86_400_000;
 const LONG_NAME = "abcdefghijklmnopqrstuvwxyz0123456789abcdefgh";
 
 const JUDGED = "tenth address, then the 6 s that an answer has, and the reading of counters each 5 s";
@@ -89,6 +96,36 @@ export const LIVE_ATTACKS: readonly LiveAttack[] = [
       await life.stop();
     },
   },
+  {
+    name: "a datagram to an address on a list",
+    type: "ListedPeer",
+    isGrave: true,
+    target: 2,
+    source: "the flow's beginning is told at once",
+    prepare: async (s) => {
+      const list = await s.operator.connection.add("Device.X_SPIN.List.", { Enable: "true", Content: `${LISTED}\n` });
+      const status = () => s.operator.value(`${list}Status`);
+      await eventually(status, (value) => value === "Enabled", { what: "the list" });
+    },
+    run: (device) => device.udp(LISTED),
+  },
+  {
+    name: "1,000 packets in 10 s to what a rule blocks",
+    type: "RuleViolation",
+    isGrave: true,
+    target: 6,
+    source: "the hundredth packet after 1 s, and the reading of rules' counters",
+    prepare: (s) => s.operator.addRule({ destinations: [BLOCKED] }),
+    run: (device) => device.udp(BLOCKED, { count: 1000, everyUs: 10_000, port: 11, waitMs: 1 }),
+  },
+  {
+    name: "first datagrams to a new peer by a device that is known for a week",
+    type: "NewDestination",
+    isGrave: false,
+    target: 12,
+    source: "attempts are judged after 6 s, once the counters were read, each 5 s",
+    run: (device) => device.udp("198.51.100.78", { count: 3 }),
+  },
 ];
 
 /** Ten minutes of learning are set to one beforehand. */
@@ -113,12 +150,15 @@ export interface LiveOutcome {
   readonly runs: number;
 }
 
-/** The devices do it all at once, some moments apart; each has `seconds` to be found. */
+/**
+ * The devices do it all at once, some moments apart; each has `seconds` to be found. Without a victim for all, each has the
+ * next one.
+ */
 export async function expose(
   s: Scene,
   attack: LiveAttack,
   devices: readonly HomeDevice[],
-  victim: HomeDevice,
+  victim: HomeDevice | undefined,
   seconds: number,
 ): Promise<LiveOutcome> {
   const onsets = new Map<string, number>();
@@ -127,7 +167,7 @@ export async function expose(
   const runs = devices.map(async (device, at) => {
     await pause(at * 137);
     onsets.set(device.mac, performance.now());
-    await attack.run(device, victim);
+    await attack.run(device, victim ?? (devices[(at + 1) % devices.length] as HomeDevice));
   });
   const end = performance.now() + seconds * 1000;
   while (found.size < devices.length && performance.now() < end) {
@@ -142,7 +182,7 @@ export async function expose(
   return { seconds: [...found.values()], runs: devices.length };
 }
 
-/** A name is answered by no more than it takes for the device to be known. */
+/** Each device shows itself; then the agent starts again and takes them for old acquaintances. */
 export async function introduce(s: Scene): Promise<void> {
   await Promise.all(
     s.home.devices.map(async (device) => {
@@ -150,6 +190,17 @@ export async function introduce(s: Scene): Promise<void> {
       await s.operator.device(device.mac);
     }),
   );
+  await s.agent.stop();
+  const path = join(s.home.folder, "state", "home.json");
+  const state = JSON.parse(await readFile(path, "utf8")) as { devices: { firstSeen: number }[] };
+  for (const device of state.devices) device.firstSeen -= WEEK_MS;
+  await writeFile(path, JSON.stringify(state));
+  s.agent.restart();
+  await s.operator.ready();
+  await s.operator.running();
+  // As a device does that joins; whose address was not heard of by ARP is known to be contended after three claims, 20 s.
+  await Promise.all(s.home.devices.map((device) => device.claim(device.ipv4, 1)));
+  for (const { prepare } of LIVE_ATTACKS) await prepare?.(s);
 }
 
 async function grave(s: Scene, { type, isGrave }: LiveAttack): Promise<{ path: string; mac: string }[]> {
