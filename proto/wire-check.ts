@@ -5,7 +5,8 @@
  *
  * Unknown fields are allowed and skipped: later versions of USP add fields.
  */
-import { MESSAGES, type FieldTable } from "./generated/wire-tables.ts";
+import { MESSAGES } from "./generated/wire-tables.ts";
+import type { FieldTable } from "./wire-table.ts";
 
 export interface WireLimits {
   /** Greatest size, in bytes. */
