@@ -7,18 +7,16 @@ import { runInNewContext } from "node:vm";
 import { parseAddress, parsePrefix } from "../src/lib/address.ts";
 import { ManualClock } from "../src/lib/clock.ts";
 import { silentLog } from "../src/lib/log.ts";
-import { Direction } from "../src/spin/direction.ts";
 import { FlowLog } from "../src/spin/flow-log/flow-log.ts";
 import { directoryFiles } from "../src/spin/flow-log/files.ts";
 import type { LogSearch, TraceSearch } from "../src/spin/flow-recorder.ts";
-import { flowHash, FlowRows } from "../src/spin/flow-rows.ts";
-import { columnsOf, mac, START, WAN } from "../test/spin/home.ts";
+import { mac, START, WAN } from "../test/spin/home.ts";
+import { fill } from "./support/flow-log.ts";
 import { ms, now, print, quantile, spread } from "./support/table.ts";
 
 const BYTES = 4 << 20;
 const DEVICES = 200;
 const FLOWS_A_MINUTE = 120;
-const MINUTE = 60_000;
 const DAYS = 7;
 const TARGET_MS = 50;
 
@@ -40,7 +38,11 @@ async function main(): Promise<void> {
   const clock = new ManualClock(START);
   const open = () => new FlowLog({ files: directoryFiles(directory), clock, log: silentLog, bytes: BYTES, days: DAYS });
   try {
-    const { written, wall } = await fill(open(), clock);
+    const { written, wall } = await fill(open(), clock, {
+      devices: DEVICES,
+      minutes: DAYS * 1440,
+      flowsAMinute: FLOWS_A_MINUTE,
+    });
     for (let k = 0; k < 3; k++) await settle();
     const before = memory();
     const began = now();
@@ -70,54 +72,6 @@ async function main(): Promise<void> {
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
-}
-
-/** A week of a busy home, as fast as it goes. */
-async function fill(log: FlowLog, clock: ManualClock): Promise<{ written: number; wall: number }> {
-  const rows = new FlowRows(64);
-  log.begin(() => rows.nextSerial++);
-  const columns = columnsOf([{ event: "New", from: "192.0.2.10", to: "203.0.113.1" }], START);
-  let id = 0;
-  let random = 1;
-  const next = (below: number) => (random = (Math.imul(random, 1103515245) + 12345) >>> 0) % below;
-  let written = 0;
-  let known = 0;
-  const began = now();
-  for (let minute = 0; minute < DAYS * 1440; minute++) {
-    for (let k = 0; k < FLOWS_A_MINUTE; k++) {
-      const device = next(DEVICES);
-      // Each device has its dozen of peers, and now and then another.
-      const peer = next(10) > 0 ? device * 12 + next(12) : next(1 << 16);
-      columns.id[0] = id++;
-      columns.addresses[7] = columns.addresses[11] = 0xc6000000 + peer;
-      columns.sourcePort[0] = columns.replyDestinationPort[0] = 32_768 + next(28_000);
-      columns.time[0] = clock.now() + next(MINUTE);
-      const row = rows.take(columns, 0, 0, flowHash(columns, 0));
-      rows.direction[row] = Direction.Outbound;
-      rows.last.set([4 + next(40), 400 + next(40_000), 4 + next(90), 600 + next(400_000)], row * 4);
-      rows.seen[row] = (rows.start[row] as number) + next(30_000);
-      log.flow(mac(device), rows, row, `host${peer % 4000}.service${peer % 97}.example`);
-      rows.release(row);
-    }
-    clock.advance(MINUTE);
-    for (let k = 0; k < 60; k++)
-      log.tick(
-        rows,
-        () => undefined,
-        () => "",
-      );
-    await log.settled();
-    const { journalBytes } = log.figures;
-    written += Math.max(0, journalBytes - known);
-    known = journalBytes;
-  }
-  const wall = now() - began;
-  await log.close(
-    rows,
-    () => undefined,
-    () => "",
-  );
-  return { written, wall };
 }
 
 async function measure(log: FlowLog, clock: ManualClock): Promise<void> {
