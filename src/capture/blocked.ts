@@ -123,7 +123,7 @@ export class BlockedSource implements Source {
       const count = (told.get(device) ?? 0) + 1;
       told.set(device, count);
       if (count > PEERS_PER_DEVICE) {
-        this.health.lost++;
+        this.health.passedOver++;
         continue;
       }
       this.health.observations++;

@@ -33,8 +33,11 @@ export class FirstPacketsSource implements Source {
   readonly health = new SourceHealth();
   readonly #options: FirstPacketsOptions;
   readonly #view = new PacketView();
-  #names: ServerNames | undefined;
-  #passedOver = 0;
+  readonly #names = new ServerNames((name) => {
+    this.health.observations++;
+    this.#emit({ kind: "server-name", time: this.#options.clock.now(), ...name });
+  });
+  #emit: (observation: Observation) => void = () => undefined;
 
   constructor(options: FirstPacketsOptions) {
     this.#options = options;
@@ -43,13 +46,10 @@ export class FirstPacketsSource implements Source {
   async run(signal: AbortSignal, emit: (observation: Observation) => void): Promise<void> {
     const { helper, group = FIRST_PACKETS_GROUP, log, clock } = this.#options;
     const { health } = this;
-    const names = (this.#names = new ServerNames((name) => {
-      health.observations++;
-      emit({ kind: "server-name", time: clock.now(), ...name });
-    }));
+    this.#emit = emit;
     const timer = setInterval(() => {
-      names.sweep(clock.now());
-      this.#count(names);
+      this.#names.sweep(clock.now());
+      this.#count();
     }, SWEEP_MS);
     const missing = "names of servers in TLS and QUIC go unseen";
     try {
@@ -65,19 +65,17 @@ export class FirstPacketsSource implements Source {
 
   /** Takes NFLOG's netlink messages in [start, end). */
   read(bytes: Buffer, start: number, end: number): void {
-    const names = this.#names;
     const time = this.#options.clock.now();
     eachPacket(bytes, start, end, (_, payload, payloadEnd, mac) => {
       const view = this.#view;
       view.parse(bytes, payload, payloadEnd - payload, payloadEnd - payload, LinkType.Raw, 0);
-      if (view.fragment === Fragment.None) names?.packet(view, mac, time);
+      if (view.fragment === Fragment.None) this.#names.packet(view, mac, time);
     });
-    if (names) this.#count(names);
+    this.#count();
   }
 
-  #count({ decodeErrors, passedOver }: ServerNames): void {
-    this.health.decodeErrors = decodeErrors;
-    this.health.lost += passedOver - this.#passedOver;
-    this.#passedOver = passedOver;
+  #count(): void {
+    this.health.decodeErrors = this.#names.decodeErrors;
+    this.health.passedOver = this.#names.passedOver;
   }
 }

@@ -6,6 +6,7 @@ export class SourceHealth implements Health {
   status: Health["status"] = "Disabled";
   observations = 0;
   lost = 0;
+  passedOver = 0;
   resyncs = 0;
   decodeErrors = 0;
   lastError = "";

@@ -40,7 +40,7 @@ export function spinCaptureSource({ capture: { sources } }: SpinParts): Implemen
       Status: ({ health }) => health.status,
       Backend: ({ health }) => health.backend,
       Observations: ({ health }) => health.observations,
-      Lost: ({ health }) => health.lost,
+      Lost: ({ health }) => health.lost + (health.passedOver ?? 0),
       LastError: ({ health }) => health.lastError.slice(0, 1024),
     },
   });

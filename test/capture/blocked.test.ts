@@ -109,7 +109,7 @@ describe("what rules stopped", () => {
     take(UP4);
     const scan = Array.from({ length: 1000 }, (_, i) => up(`198.51.${i >> 8}.${i & 255}`, 1));
     const told = take(UP4, ...scan, up("198.51.100.7", 1, 9, MAC + 1));
-    expect([told.length, told.at(-1)?.mac, source.health.lost]).toEqual([129, MAC + 1, 872]);
+    expect([told.length, told.at(-1)?.mac, source.health.passedOver]).toEqual([129, MAC + 1, 872]);
   });
 
   test("under a key that is none of the set's is left out", () => {
