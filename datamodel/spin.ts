@@ -3,6 +3,7 @@
  * printed from here.
  */
 import { argument, command, counter, event, object, readOnly, readWrite, writeOnce } from "./schema.ts";
+import { privacyCommands, privacyParams, SpinAccessLog } from "./spin-access-log.ts";
 import { captureTraffic } from "./spin-capture-traffic.ts";
 import { detectionObjects } from "./spin-detection.ts";
 import { historyObjects } from "./spin-history.ts";
@@ -78,9 +79,11 @@ export const Spin = object(ROOT, {
       "The most that PrivacyLevel may show. The resident's alone to write.",
       { default: "Devices" },
     ),
+    ...privacyParams,
   },
   commands: {
     ...queryCommands,
+    ...privacyCommands,
     "Undo()": command(
       "sync",
       "Takes back the caller's last change of rules, schedules and lists that it has not taken back yet, as a whole. What somebody else has changed since stays as it is. Kept for twenty changes, and not over a restart.",
@@ -352,4 +355,5 @@ export const spinObjects = [
   ...historyObjects,
   ...scheduleObjects,
   ...listObjects,
+  SpinAccessLog,
 ] as const;

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import type { LiveCapture } from "../spin/live-capture.ts";
 import type { LiveCaptureParts } from "./live-capture.ts";
 
-type Captures = LiveCapture & { close(): void };
+type Captures = LiveCapture & { close(): void; forget(mac?: number): Promise<number> };
 
 export interface LazyCaptures extends LiveCapture {
   /** Removes what was kept; call it once, at the end. */
@@ -23,6 +23,7 @@ export function lazyCaptures(parts: LiveCaptureParts): LazyCaptures {
       return parts.interfaces();
     },
     run: async (request, signal) => (await captures()).run(request, signal),
+    forget: async (mac) => (await made)?.forget(mac) ?? 0,
     close: async () => (await made)?.close(),
   };
 }

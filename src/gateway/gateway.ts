@@ -118,7 +118,7 @@ export class Gateway {
     });
     observeDials(new Connections((endpoints) => home.setConnections(endpoints)));
     const capture = control((running) => home.setEnabled(running));
-    const { agent, bulkData, tree, mtpStates, mqttStates, stompStates } = northbound({
+    const { agent, bulkData, tree, mtpStates, mqttStates, stompStates, close } = northbound({
       home,
       capture,
       liveCapture,
@@ -166,6 +166,7 @@ export class Gateway {
       await discovering;
       await advertising;
       await helperRuns;
+      await close();
     }
     log.info("stopped");
   }

@@ -6,6 +6,7 @@ import type { Store } from "../lib/store.ts";
 import type { Implementation } from "../model/implementation.ts";
 import { Persistence } from "../model/persistence.ts";
 import { Tree } from "../model/tree.ts";
+import { AccessLog, spinAccessLog } from "../objects/access-log.ts";
 import { benchObjects } from "../objects/bench.ts";
 import { controllerTrustObjects } from "../objects/controller-trust.ts";
 import { deviceInfo, deviceStatus } from "../objects/device-info.ts";
@@ -22,7 +23,7 @@ import { webSocketObjects, WebSocketStates } from "../objects/websocket.ts";
 import { socketObjects } from "../objects/sockets.ts";
 import { hostObjects, tellHosts } from "../objects/hosts.ts";
 import { tellModel } from "../objects/notices.ts";
-import { spinPolicy } from "../objects/privacy.ts";
+import { isAtHome, spinPolicy } from "../objects/privacy.ts";
 import { quarantineNewDevices } from "../objects/quarantine.ts";
 import { spinCapture, spinCaptureSource } from "../objects/spin-capture.ts";
 import { applyDetectionSettings, spinDetectionObjects } from "../objects/spin-detection.ts";
@@ -34,6 +35,7 @@ import { restoreLists, spinList, tellLists } from "../objects/spin-list.ts";
 import { restoreSchedules, spinSchedule, tellSchedules } from "../objects/spin-schedule.ts";
 import { restoreRules, spinRule } from "../objects/spin-rule.ts";
 import { spinSummary } from "../objects/spin-summary.ts";
+import { SupportSession } from "../objects/support-session.ts";
 import { UndoLog } from "../objects/undo.ts";
 import type { LiveCapture } from "../spin/live-capture.ts";
 import { Agent } from "../usp/agent.ts";
@@ -76,6 +78,8 @@ export interface Northbound {
   readonly mtpStates: MtpStates;
   readonly mqttStates: MqttStates;
   readonly stompStates: StompStates;
+  /** Writes what is written now and then; the last thing. Never rejects. */
+  close(): Promise<void>;
 }
 
 /** The version that ran last, and whether the model was seeded. */
@@ -109,6 +113,13 @@ export function northbound(options: NorthboundOptions): Northbound {
     save: (document) => persistence.include(store.save(REQUESTS, document)),
   });
   const sessions = sessionOptions(config.agent, log.child("usp"));
+  const accesses = new AccessLog({ store, clock, log: log.child("privacy") });
+  const support = new SupportSession({
+    store,
+    clock,
+    log: log.child("privacy"),
+    changed: () => tree.changes.value("Device.X_SPIN.", "SupportUntil"),
+  });
   const privacy = { level: config.agent.privacy_level, ceiling: config.agent.privacy_ceiling };
   const spin: SpinParts = {
     home,
@@ -119,6 +130,12 @@ export function northbound(options: NorthboundOptions): Northbound {
     log: log.child("spin"),
     undo: new UndoLog(),
     privacy,
+    support,
+    supportGranted: () => support.granted,
+    // The resident's own is the resident's own business.
+    accessed: (caller, what, showsPeers) => {
+      if (!isAtHome(caller)) accesses.add(caller.endpointId, what, showsPeers);
+    },
     ...(options.liveCapture ? { liveCapture: options.liveCapture } : {}),
     forgetAfter: config.capture.forget_devices_after,
   };
@@ -157,6 +174,7 @@ export function northbound(options: NorthboundOptions): Northbound {
     spinSchedule(spin),
     spinList(spin),
     spinIncident(spin),
+    spinAccessLog(accesses),
     ...spinDetectionObjects(spin),
     ...spinHistoryObjects(spin),
     ...reports.objects,
@@ -181,6 +199,7 @@ export function northbound(options: NorthboundOptions): Northbound {
   if (before?.version !== version || lost.size > 0 || `${before.sockets}` !== `${sockets}`)
     recordStart(options, persistence, sockets);
   spin.undo.attach(tree);
+  accesses.attach(tree);
   restoreSchedules(tree, home);
   restoreLists(tree, home);
   seedLists(tree, config);
@@ -224,7 +243,11 @@ export function northbound(options: NorthboundOptions): Northbound {
       firmwareUpdated: before !== undefined && before.version !== version,
     },
     sessions,
-    policy: spinPolicy(() => tree, doorsOf(config)),
+    policy: spinPolicy(() => tree, {
+      doors: doorsOf(config),
+      supportGranted: spin.supportGranted,
+      accessed: spin.accessed,
+    }),
     trust,
     saved: () => persistence.saved(),
     device: () => identity,
@@ -235,7 +258,8 @@ export function northbound(options: NorthboundOptions): Northbound {
     clock,
   });
   const bulkData = reports.over({ tree, agent, identity, mqttStates, clock, log: log.child("reports") });
-  return { tree, agent, bulkData, mtpStates, mqttStates, stompStates };
+  const close = () => Promise.all([accesses.close(), support.close()]).then(() => undefined);
+  return { tree, agent, bulkData, mtpStates, mqttStates, stompStates, close };
 }
 
 /** Not before all that was seeded is kept: a power cut in between makes the next start the first again. */

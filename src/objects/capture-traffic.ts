@@ -15,7 +15,7 @@ import {
 } from "../spin/live-capture.ts";
 import type { HomeDevice } from "../spin/types.ts";
 import type { SpinParts } from "./home.ts";
-import { isAtHome, maySeeSecured, privacyLevel, ROLE_SUPPORT } from "./privacy.ts";
+import { isAtHome, privacyLevel, seesPeers, seesAsSupport } from "./privacy.ts";
 
 /** Input of both commands; an argument that was left out is one that is empty. */
 interface Bounds {
@@ -96,7 +96,7 @@ async function run(
   if (!parts.liveCapture) throw new UspError(UspErrorCode.CommandFailed, "this agent has no packets to capture");
   const request = { ...asked, visible: () => visibleTo(parts, call) };
   const to = request.target ? new URL(request.target.url).origin : "a file on the gateway";
-  parts.accessed?.(call.caller, `${what}, to ${to}`);
+  parts.accessed?.(call.caller, `${what}, to ${to}`, visibleTo(parts, call) !== "HeadersWithoutPeers");
   parts.log.info(`${what}, to ${to}, for ${call.caller.endpointId || "the agent"}`);
   const result = await parts.liveCapture.run(request, call.signal);
   const { status, reason, packets, lost } = result;
@@ -110,8 +110,8 @@ function visibleTo({ home, supportGranted }: SpinParts, { caller, tree }: Comman
   if (isAtHome(caller)) return "Frames";
   const level = privacyLevel(tree);
   if (level === "Summary") return { denied: "Device.X_SPIN.PrivacyLevel is Summary: only totals are shown" };
-  if (caller.roles.has(ROLE_SUPPORT) && supportGranted?.() === true) return "Frames";
-  return level === "Destinations" && maySeeSecured(caller) ? "Headers" : "HeadersWithoutPeers";
+  if (seesAsSupport(caller, supportGranted)) return "Frames";
+  return seesPeers(caller, level, supportGranted) ? "Headers" : "HeadersWithoutPeers";
 }
 
 /** What holds for both commands. @throws UspError 7027 */

@@ -3,6 +3,7 @@ import type { Log } from "../lib/log.ts";
 import type { Caller } from "../model/implementation.ts";
 import type { Persistence } from "../model/persistence.ts";
 import type { Detection } from "../spin/detection.ts";
+import type { Erased } from "../spin/erasure.ts";
 import type { History } from "../spin/history.ts";
 import type { LiveCapture } from "../spin/live-capture.ts";
 import type { ListBook } from "../spin/lists/book.ts";
@@ -12,6 +13,7 @@ import type { Authority } from "../spin/policy.ts";
 import type { RuleBook, RuleHits } from "../spin/rules.ts";
 import type { ScheduleBook } from "../spin/schedules.ts";
 import type { Home } from "../spin/types.ts";
+import type { SupportSession } from "./support-session.ts";
 import type { UndoLog } from "./undo.ts";
 
 /** Settings of the capture that controllers may change while it runs. */
@@ -36,6 +38,7 @@ export interface SpinParts {
     readonly schedules: ScheduleBook;
     readonly lists: ListBook;
     readonly listDesk: ListDesk;
+    eraseHistory(mac?: number): Promise<Erased>;
   };
   readonly capture: CaptureControl;
   readonly persistence: Persistence | undefined;
@@ -49,8 +52,12 @@ export interface SpinParts {
   readonly liveCapture?: LiveCapture;
   /** Whether the resident lets Support see what is said, for now. Absent: never. */
   readonly supportGranted?: () => boolean;
-  /** Told of each access to what the home says and to whom, before it is given: by whom, and to what, in words. */
-  readonly accessed?: (caller: Caller, what: string) => void;
+  readonly support?: SupportSession;
+  /**
+   * Told of what a controller reads and runs, before it is given: by whom, and what, in words. `showsPeers`: whether it
+   * shows whom the home talks to.
+   */
+  readonly accessed?: (caller: Caller, what: string, showsPeers: boolean) => void;
   /** What PrivacyLevel and PrivacyCeiling are before anybody writes them: firmware configuration. */
   readonly privacy: { readonly level: PrivacyLevel; readonly ceiling: PrivacyLevel };
 }

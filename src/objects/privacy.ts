@@ -7,6 +7,7 @@ import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import type { Caller, ModelTree } from "../model/implementation.ts";
 import type { InstanceNode, Tree } from "../model/tree.ts";
 import type { ModelPolicy, Setting } from "../usp/policy.ts";
+import type { SpinParts } from "./home.ts";
 import { hasRole, isOfDoor } from "./resident-door.ts";
 
 export const ROLE_RESIDENT = "Resident";
@@ -18,6 +19,18 @@ export const ROLE_AGENT = "Agent";
 /** The controller has a role in SecuredRoles, or is the resident or the agent itself. */
 export function maySeeSecured(caller: Caller): boolean {
   return caller.mayReadSecured || caller.roles.has(ROLE_RESIDENT) || caller.roles.has(ROLE_AGENT);
+}
+
+/** What the resident granted the role Support lasts. */
+export function seesAsSupport({ roles }: Pick<Caller, "roles">, granted: (() => boolean) | undefined): boolean {
+  return roles.has(ROLE_SUPPORT) && granted?.() === true;
+}
+
+/** Whether whom the home talks to is shown to the caller: secured rights at level Destinations, or the resident's word. */
+export function seesPeers(caller: Caller, level: string, granted: (() => boolean) | undefined): boolean {
+  if (isAtHome(caller)) return true;
+  if (level === "Summary") return false;
+  return seesAsSupport(caller, granted) || (level === "Destinations" && maySeeSecured(caller));
 }
 
 /** The resident, or the agent itself: nothing of the home is hidden from them. */
@@ -41,16 +54,29 @@ const HOSTS = "Device.Hosts.";
 /** Tables of Device.X_SPIN. that exist at level Summary too. */
 const SUMMARY_TABLES = new Set([`${ROOT}Capture.Source.{i}.`]);
 
+/** Who saw what is the resident's alone to know. */
+const ACCESS_TABLE = `${ROOT}AccessLog.{i}.`;
+/** Commands that tell what was done themselves, with what it was about. */
+const TELLING: ReadonlySet<string> = new Set(["Query()", "ResolveIncident()", "CaptureTraffic()"]);
+/** Where what remote controllers do is kept: SPIN's, and what makes a controller able to see more. */
+const WATCHED = [ROOT, "Device.LocalAgent.ControllerTrust.", "Device.LocalAgent.Controller."];
+
 /** Events of the root that name devices. */
 const NAMING_EVENTS = new Set(["DeviceDiscovered!", "IncidentOpened!", "IncidentClosed!"]);
 
-/**
- * What holds for `Device.X_SPIN.` besides roles; the tree comes in later, because it is built after.
- * @param doors Paths in the file system of the resident's sockets
- */
-export function spinPolicy(tree: () => Tree, doors: readonly string[] = []): ModelPolicy {
+export interface SpinPolicyOptions {
+  /** Paths in the file system of the resident's sockets. */
+  readonly doors?: readonly string[];
+  readonly supportGranted?: SpinParts["supportGranted"];
+  readonly accessed?: SpinParts["accessed"];
+}
+
+/** What holds for `Device.X_SPIN.` besides roles; the tree comes in later, because it is built after. */
+export function spinPolicy(tree: () => Tree, options: SpinPolicyOptions = {}): ModelPolicy {
+  const { doors = [], supportGranted, accessed } = options;
   return {
     rowsVisible: (object, { roles }) => {
+      if (object.path === ACCESS_TABLE) return isAtHome({ roles });
       const isOfHome = object.path.startsWith(ROOT) || object.path.startsWith(HOSTS);
       if (!isOfHome || SUMMARY_TABLES.has(object.path) || isAtHome({ roles })) return true;
       return privacyLevel(tree()) !== "Summary";
@@ -61,7 +87,17 @@ export function spinPolicy(tree: () => Tree, doors: readonly string[] = []): Mod
       // Whoever made a rule or a list knows what it says.
       const isSaid = param?.name === "DestinationList" || param?.name === "Content";
       if (isSaid && creatorOf(node) === caller.endpointId) return true;
-      return maySeeSecured(caller) && privacyLevel(tree()) === "Destinations";
+      return seesPeers(caller, privacyLevel(tree()), supportGranted);
+    },
+    securedShown: (node, param, caller) => {
+      // What a controller said itself tells it nothing; a set of rows of one kind is one access.
+      if (isAtHome(caller) || !node.path.startsWith(ROOT) || creatorOf(node) === caller.endpointId) return;
+      accessed?.(caller, `read ${param.object.path}${param.name}`, true);
+    },
+    done: (verb, path, caller) => {
+      if (!WATCHED.some((prefix) => path.startsWith(prefix))) return;
+      if (verb !== "ran" || !TELLING.has(path.slice(path.lastIndexOf(".") + 1)))
+        accessed?.(caller, `${verb} ${path}`, false);
     },
     mayWriteRow: (node, { endpointId, controller, roles }, settings) => {
       if (roles.has(ROLE_AGENT)) return undefined;

@@ -15,9 +15,9 @@ import type {
   QuestionRow,
 } from "../spin/types.ts";
 import type { PrivacyLevel, SpinParts } from "./home.ts";
-import { isAtHome, maySeeSecured } from "./privacy.ts";
+import { isAtHome, maySeeSecured, seesPeers } from "./privacy.ts";
 
-type Parts = Pick<SpinParts, "home" | "accessed">;
+type Parts = Pick<SpinParts, "home" | "accessed" | "supportGranted">;
 type Kind = "Flows" | "Destinations" | "DNSQueries" | "Blocked" | "History";
 
 export interface QueryArguments {
@@ -34,16 +34,17 @@ export interface QueryArguments {
 /** Kinds that say whom a device talks to by their very rows. */
 const SECURED_KINDS: ReadonlySet<Kind> = new Set(["Flows", "DNSQueries"]);
 
-export async function query({ home, accessed }: Parts, level: PrivacyLevel, args: QueryArguments, call: CommandCall) {
+export async function query(parts: Parts, level: PrivacyLevel, args: QueryArguments, call: CommandCall) {
+  const { home, accessed } = parts;
   const { caller } = call;
   const kind = args.Kind as Kind;
-  const secured = isAtHome(caller) || (level === "Destinations" && maySeeSecured(caller));
+  const secured = seesPeers(caller, level, parts.supportGranted);
   if (level === "Summary" && !isAtHome(caller)) throw atSummary();
   if (SECURED_KINDS.has(kind) && !secured) throw refusal(kind, caller);
   const filter = filterOf(args);
   if (filter.destination !== undefined && !secured)
     throw new UspError(UspErrorCode.PermissionDenied, "Destination can't be searched for: it is secured");
-  if (secured && kind !== "History") accessed?.(caller, `Query(${kind})`);
+  accessed?.(caller, `Query(${kind})`, secured && kind !== "History");
   try {
     switch (kind) {
       case "Flows":
@@ -166,7 +167,11 @@ export async function resolveIncident(
   if (wait > 0)
     throw new UspError(UspErrorCode.ResourcesExceeded, `ResolveIncident() was asked too often; again in ${wait} s`);
   const { sourceAddress, sourcePort } = question;
-  accessed?.(caller, `ResolveIncident() of ${sourceAddress}${sourcePort === undefined ? "" : ` port ${sourcePort}`}`);
+  accessed?.(
+    caller,
+    `ResolveIncident() of ${sourceAddress}${sourcePort === undefined ? "" : ` port ${sourcePort}`}`,
+    false,
+  );
   const { found, device, flowCount, blocked } = await home.past.resolve(question);
   return {
     Found: found,

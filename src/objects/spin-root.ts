@@ -1,10 +1,12 @@
 /** `Device.X_SPIN.`: the switches, the state of the whole, and Query(). */
 import { Spin } from "../../datamodel/spin.ts";
+import { UNKNOWN_TIME } from "../../datamodel/values.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import type { Implementation } from "../model/implementation.ts";
 import { table } from "../model/table.ts";
 import type { PrivacyLevel, SpinParts } from "./home.ts";
 import { isAtHome, ROLE_RESIDENT } from "./privacy.ts";
+import { eraseHistory, grantSupport } from "./resident-commands.ts";
 import { CallLimit, query, resolveIncident } from "./spin-query.ts";
 
 const LEVELS: readonly PrivacyLevel[] = ["Summary", "Devices", "Destinations"];
@@ -26,6 +28,7 @@ export function spinRoot(parts: SpinParts): Implementation {
       Version: () => version,
       CounterAccuracy: () => home.accuracy,
       Authority: () => authority,
+      SupportUntil: () => parts.support?.until ?? UNKNOWN_TIME,
     },
     // Whatever permissions an Admin gives itself.
     guard: ({ values }, param, value, { caller }) => {
@@ -56,6 +59,8 @@ export function spinRoot(parts: SpinParts): Implementation {
         const { what, rows } = undo.undo(tree, caller);
         return { What: what, Rows: rows };
       },
+      "GrantSupport()": (_, { Duration }, call) => grantSupport(parts, Duration as number, call),
+      "EraseHistory()": (_, { PhysAddress }, call) => eraseHistory(parts, PhysAddress, call),
       "Query()": ({ values }, args, call) => query(parts, values.PrivacyLevel, args, call),
       "ResolveIncident()": ({ values }, args, call) => resolveIncident(parts, values.PrivacyLevel, args, call, limit),
     },

@@ -34,6 +34,8 @@ export class Detection {
   /** Claims of each slot within a minute: how many, and since when. */
   readonly #claims: Float64Array;
   readonly #claimsFrom: Float64Array;
+  /** When what was learned of the slot's device was erased (wall clock): it is learned anew, not told as new. */
+  readonly #learnsFrom: Float64Array;
   /** Wall clock minus monotonic clock. */
   #clockOffset: number;
 
@@ -43,6 +45,7 @@ export class Detection {
     this.incidents = new Incidents({ limit: MAX_INCIDENTS, notify: options.notify });
     this.#claims = new Float64Array(slots);
     this.#claimsFrom = new Float64Array(slots);
+    this.#learnsFrom = new Float64Array(slots);
     this.#clockOffset = clock.now() - clock.monotonic();
     this.detectors = new Detectors({
       slots,
@@ -51,7 +54,7 @@ export class Detection {
       isStopped: options.isStopped,
       knownMs: (slot) => {
         const row = devices.bySlot(slot);
-        return row ? Math.max(0, clock.now() - row.firstSeen) : -1;
+        return row ? Math.max(0, clock.now() - Math.max(row.firstSeen, this.#learnsFrom[slot] as number)) : -1;
       },
       report: (finding) => this.#found(finding),
     });
@@ -109,14 +112,22 @@ export class Detection {
   clear(slot: number): void {
     this.detectors.clear(slot);
     this.#claims[slot] = 0;
+    this.#learnsFrom[slot] = 0;
+  }
+
+  /** What the device did is forgotten; the device is not. */
+  erase(slot: number): void {
+    this.clear(slot);
+    this.#learnsFrom[slot] = this.#options.clock.now();
   }
 
   save(): unknown {
     const { devices } = this.#options;
-    const seen: [number, string][] = [];
+    const seen: [number, string, number?][] = [];
     for (const { number, slot } of devices.values()) {
       const bits = this.detectors.newDestination.save(slot);
-      if (bits !== "") seen.push([number, bits]);
+      const since = Math.floor(this.#learnsFrom[slot] as number);
+      if (bits !== "" || since > 0) seen.push(since > 0 ? [number, bits, since] : [number, bits]);
     }
     return { incidents: this.incidents.save(), seen };
   }
@@ -129,7 +140,9 @@ export class Detection {
     for (const entry of Array.isArray(seen) ? (seen as unknown[]) : []) {
       if (!Array.isArray(entry)) continue;
       const row = this.#options.devices.byNumber(Number(entry[0]));
-      if (row) this.detectors.newDestination.load(row.slot, entry[1]);
+      if (!row) continue;
+      this.detectors.newDestination.load(row.slot, entry[1]);
+      if (Number.isSafeInteger(entry[2])) this.#learnsFrom[row.slot] = entry[2] as number;
     }
   }
 

@@ -111,6 +111,8 @@ export interface FlowRecorder {
   trace(search: TraceSearch): Promise<Map<number, Traced>>;
   /** Forgets all of a device, on disk too, when it resolves. */
   erase(mac: number): Promise<void>;
+  /** The same of all devices, known or forgotten. */
+  eraseAll(): Promise<void>;
   /** All that is kept of a device, oldest first. */
   export(mac: number): AsyncIterableIterator<LoggedRow>;
   /** Writes what waits, and which flows live. */

@@ -135,6 +135,19 @@ export class FlowTable {
     this.#rowlessOf[slot] = 0;
   }
 
+  /** What has ended and is kept for a while is no longer the device's. */
+  forgetEnded(slot: number): void {
+    const { rows } = this;
+    for (let row = 0; row < rows.capacity; row++) {
+      if (rows.device[row] !== slot || rows.state[row] === FlowState.Free || rows.state[row] === FlowState.Live)
+        continue;
+      rows.direction[row] = Direction.Ignored;
+      this.#detach(row);
+      rows.domain[row] = "";
+      rows.domainSource[row] = 0;
+    }
+  }
+
   /** Whether the device has a living flow with the address. */
   hasPeer(slot: number, words: ArrayLike<number>, offset: number): boolean {
     const { rows } = this;

@@ -90,6 +90,11 @@ export class History {
     for (const span of this.#all) span.clear(slot);
   }
 
+  /** Of a device whose counters stay, or of the home. */
+  erase(slot: number = this.#options.counters.home): void {
+    for (const span of this.#all) span.erase(slot);
+  }
+
   /** With the counters as they stand, because what a later save of them has more was moved since. */
   save(): unknown {
     const { counters, devices } = this.#options;
@@ -223,6 +228,11 @@ class Span {
         return past(suspect).reverse();
       },
     };
+  }
+
+  /** Its counters stay. */
+  erase(slot: number): void {
+    this.load(slot, () => 0);
   }
 
   /** Its counters are cleared too, before or after. */

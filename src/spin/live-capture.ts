@@ -65,6 +65,8 @@ export interface LiveCapture {
   readonly interfaces: ReadonlySet<string>;
   /** Until a bound is reached or the signal. Never rejects. */
   run(request: CaptureRequest, signal: AbortSignal): Promise<CaptureResult>;
+  /** Removes what is kept of a device, or all that is kept. @returns how many files those were */
+  forget?(mac?: number): Promise<number>;
 }
 
 /** As much as is ever kept of a frame, and the least that is of use: its Ethernet header. */

@@ -194,6 +194,15 @@ export class Names {
     while ((this.#head[slot] as number) >= 0) this.#drop(this.#head[slot] as number);
   }
 
+  /** All but those whose chain is wanted. */
+  removeBut(slot: number, isWanted: (chain: readonly string[]) => boolean): void {
+    for (let row = this.#head[slot] as number; row >= 0;) {
+      const next = this.#next[row] as number;
+      if (!isWanted(this.#chains[row] as readonly string[])) this.#drop(row);
+      row = next;
+    }
+  }
+
   count(slot: number): number {
     return this.#count[slot] as number;
   }

@@ -20,6 +20,7 @@ import { DeviceTable } from "./devices.ts";
 import type { DeviceRow } from "./devices.ts";
 import { deviceBegan, HomeMap, isLocal, peerOffset } from "./direction.ts";
 import { EndedFlows } from "./ended-flows.ts";
+import { erase, type Erased } from "./erasure.ts";
 import type { FlowRecorder } from "./flow-recorder.ts";
 import { FlowTable } from "./flows.ts";
 import { History } from "./history.ts";
@@ -319,7 +320,7 @@ export class Spin implements Home {
     this.#devices.dirty = false;
     this.#keeper = options.store && this.#keeperOf(options.store, state.reservedNumbers);
     this.schedules.onChange(() => this.rules.referencesChanged());
-    this.lists.onChange(() => this.rules.referencesChanged());
+    this.lists.onChange((number) => this.rules.listChanged(number));
     this.rules.onChange(() => {
       this.#placing?.changed();
       this.#reconciler?.policyChanged();
@@ -713,6 +714,29 @@ export class Spin implements Home {
     const row = this.#row(number);
     this.#devices.remove(row, "forgotten");
     return Promise.all([this.save(), this.#options.flowLog?.erase(row.mac)]).then(() => undefined);
+  }
+
+  /** Resolves when what the device did (all of them, without one) is nowhere any more; throws where it can't be written. */
+  async eraseHistory(mac?: number): Promise<Erased> {
+    const one = mac === undefined ? undefined : this.#devices.byMac(mac);
+    const rows = mac === undefined ? [...this.#devices.values()] : one ? [one] : [];
+    const erased = erase(
+      {
+        answers: this.#answers,
+        destinations: this.#destinations,
+        detection: this.detection,
+        ended: this.#ended,
+        flows: this.#flows,
+        history: this.history,
+        names: this.#names,
+      },
+      rows,
+    );
+    if (mac === undefined) this.history.erase();
+    const { flowLog } = this.#options;
+    await Promise.all([this.save(), mac === undefined ? flowLog?.eraseAll() : flowLog?.erase(mac)]);
+    if (flowLog?.refusal) throw new Error(`flow log: ${flowLog.refusal}`);
+    return erased;
   }
 
   queryFlows(filter: QueryFilter): QueryPage<FlowRow> {

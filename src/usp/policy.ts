@@ -14,6 +14,10 @@ export interface ModelPolicy {
    * absent for a secured argument of a command or an event.
    */
   securedVisible(node: InstanceNode, param: SupportedParam | undefined, caller: Caller): boolean;
+  /** Told that the secured value is given to the caller, or decides what a search of its finds. */
+  securedShown?(node: InstanceNode, param: SupportedParam, caller: Caller): void;
+  /** Told of what the caller did: a change that is in force, a command that is about to run. `path`: of what, in full. */
+  done?(verb: Verb, path: string, caller: Caller): void;
   /**
    * Why the caller may not change or delete the row, beyond its permissions; `undefined` if it may. `settings`: what it
    * would write; absent where the row would be deleted.
@@ -28,6 +32,8 @@ export interface ModelPolicy {
   /** Which of a controller's roles (by name) count on this door. Default: all. */
   roleCounts?(role: string, door: Door): boolean;
 }
+
+export type Verb = "added" | "deleted" | "ran" | "set";
 
 /** A parameter, or names that descend single-instance children, and the text it is given. */
 export interface Setting {

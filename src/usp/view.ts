@@ -27,20 +27,30 @@ export class View implements Viewer {
   }
 
   canSearch(node: InstanceNode, param: SupportedParam): boolean {
-    return (this.access.at(node).param(param.name) & READ) !== 0 && this.shows(node, param);
+    if ((this.access.at(node).param(param.name) & READ) === 0 || !this.shows(node, param)) return false;
+    this.#given(node, param);
+    return true;
   }
 
   /** Whether the value itself is shown, given that the parameter may be read. */
   shows(node: InstanceNode, param: SupportedParam): boolean {
     const { secured, hidden } = param.schema;
-    return !hidden && (!secured || this.policy.securedVisible(node, param, this.caller));
+    if (hidden || (secured && !this.policy.securedVisible(node, param, this.caller))) return false;
+    const counted = param.name.endsWith(COUNT)
+      ? node.object.children.get(param.name.slice(0, -COUNT.length))
+      : undefined;
+    return !counted?.schema.isTable || this.canSeeRows(counted);
   }
 
   /** What a Get of a readable parameter answers: the value's text, or the null value of its type. */
   text(node: InstanceNode, param: SupportedParam): string {
-    const { secured, hidden, type } = param.schema;
-    if ((secured || hidden) && !this.shows(node, param)) return nullText(param);
-    return type.print(param.read(node.row));
+    if (!this.shows(node, param)) return nullText(param);
+    this.#given(node, param);
+    return param.schema.type.print(param.read(node.row));
+  }
+
+  #given(node: InstanceNode, param: SupportedParam): void {
+    if (param.schema.secured) this.policy.securedShown?.(node, param, this.caller);
   }
 
   /** Readable unique keys, as AddResp, GetInstancesResp and ObjectCreation tell them. */
@@ -50,7 +60,7 @@ export class View implements Viewer {
       for (const name of key.params) {
         const param = node.object.params.get(name);
         if (param && (access.param(name) & READ) !== 0 && this.shows(node, param))
-          keys.set(name, param.schema.type.print(param.read(node.row)));
+          keys.set(name, this.text(node, param));
       }
     }
     return keys;
@@ -61,6 +71,9 @@ export class View implements Viewer {
     return (this.access.at(node).object & READ) !== 0 || this.access.visible(node.object);
   }
 }
+
+/** A table whose rows the caller may not see has none. */
+const COUNT = "NumberOfEntries";
 
 /** TR-106: what is hidden or secured reads as the empty, zero or false value. */
 function nullText({ schema: { type } }: SupportedParam): string {

@@ -252,6 +252,7 @@ ${ROLES.map((role) => controller(role.toLowerCase(), role)).join("")}${controlle
   async stop(): Promise<void> {
     this.#stopping.abort();
     await Promise.all(this.#running);
+    await this.#northbound.close();
   }
 
   /** As after a restart: the state is kept, everything else is made anew. */

@@ -49,6 +49,13 @@ export class KeptFiles {
     for (const key of [...this.#files.keys()]) this.#remove(key);
   }
 
+  /** @returns how many it removed */
+  removeWhere(isGoing: (key: string) => boolean): number {
+    const going = [...this.#files.keys()].filter(isGoing);
+    for (const key of going) this.#remove(key);
+    return going.length;
+  }
+
   /** The oldest give way to the one that grows. */
   #makeRoom(growing: string): void {
     let bytes = [...this.#files.values()].reduce((sum, file) => sum + file.bytes, 0);

@@ -58,6 +58,9 @@ const FLUSH_MS = 100;
 /** Of a frame of which headers alone are wanted, so much is asked for: more than all that are usual together. */
 const HEADER_SNAP = 512;
 
+const keyOfDevice = (mac: number) => mac.toString(16).padStart(12, "0");
+const DEVICE_KEY = /^[0-9a-f]{12}$/;
+
 const VISIBLE: readonly Visible[] = ["Frames", "Headers", "HeadersWithoutPeers"];
 
 export class LiveCaptures implements LiveCapture {
@@ -81,8 +84,14 @@ export class LiveCaptures implements LiveCapture {
     this.#files.close();
   }
 
+  /** Those of interfaces hold frames of each of their devices. */
+  forget(mac?: number): Promise<number> {
+    const own = mac === undefined ? undefined : keyOfDevice(mac);
+    return Promise.resolve(this.#files.removeWhere((key) => own === undefined || key === own || !DEVICE_KEY.test(key)));
+  }
+
   async run(request: CaptureRequest, signal: AbortSignal): Promise<CaptureResult> {
-    const key = request.mac === undefined ? request.interfaces.join("+") : request.mac.toString(16).padStart(12, "0");
+    const key = request.mac === undefined ? request.interfaces.join("+") : keyOfDevice(request.mac);
     const busy = this.#running.has(key)
       ? "a capture of it runs already"
       : this.#running.size >= this.#limits.captures

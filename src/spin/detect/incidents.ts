@@ -122,9 +122,11 @@ export class Incidents {
       if (incident.state !== "Closed" && time - incident.lastTime >= QUIET_MS) this.setState(incident.number, "Closed");
   }
 
-  /** Forgets a device's. */
-  forget(mac: number): void {
-    for (const incident of this.#rows.filter((each) => each.mac === mac)) this.#remove(incident);
+  /** Forgets a device's. @returns how many those were */
+  forget(mac: number): number {
+    const own = this.#rows.filter((each) => each.mac === mac);
+    for (const incident of own) this.#remove(incident);
+    return own.length;
   }
 
   save(): unknown {

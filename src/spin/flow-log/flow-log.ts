@@ -416,6 +416,16 @@ export class FlowLog implements FlowRecorder {
     });
   }
 
+  eraseAll(): Promise<void> {
+    this.#pending.removeAll();
+    return this.#do(async () => {
+      const shelf = this.#shelf;
+      for (const file of [...shelf.journals, ...shelf.devices.values()]) await shelf.retire(file);
+      shelf.oldestGeneration = ++shelf.generation;
+      await shelf.clean(true);
+    });
+  }
+
   async close(rows: FlowRows, macOf: MacOf, nameOf: NameOf): Promise<void> {
     this.#isClosed = true;
     this.#keepParts(rows, macOf, nameOf, true);

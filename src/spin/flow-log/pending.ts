@@ -86,6 +86,10 @@ export class Pending {
     this.#begin(kept);
   }
 
+  removeAll(): void {
+    this.#begin(new LogRows(POOL_ROWS));
+  }
+
   #begin(rows: LogRows): void {
     this.rows = rows;
     this.#sums = new Map();

@@ -33,6 +33,10 @@ export function add({ allowPartial, createObjs }: Add, context: HandlerContext):
   const outcomes = change(context, creations, allowPartial, pathOf, (transaction, creation, trial) =>
     targetsNow(creation, context).map((target) => applyCreation(transaction, creation.create, target, trial, context)),
   );
+  for (const outcome of outcomes)
+    if ("done" in outcome)
+      for (const { instantiatedPath } of outcome.done)
+        context.view.policy.done?.("added", instantiatedPath, context.view.caller);
   const results = new Map(
     creations.map((creation, i) => [creation, resultsOf(creation, outcomes[i] as Outcome<Created[]>)]),
   );

@@ -21,6 +21,9 @@ export function remove({ allowPartial, objPaths }: Delete, context: HandlerConte
     (path) => path,
     (transaction, path) => applyDeletion(transaction, path, allowPartial, context),
   );
+  for (const outcome of outcomes)
+    if ("done" in outcome)
+      for (const path of outcome.done.affectedPaths) context.view.policy.done?.("deleted", path, context.view.caller);
   const deletedObjResults = outcomes.map((outcome, i): DeleteResp_DeletedObjectResult => {
     const requestedPath = objPaths[i] as string;
     if ("done" in outcome)

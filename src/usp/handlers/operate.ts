@@ -53,6 +53,7 @@ async function operateOn(
   try {
     mayOperate(node, command, context);
     const args = parseInput(command.schema, request.inputArgs);
+    context.view.policy.done?.("ran", executedCommand, context.view.caller);
     if (command.schema.mode === "async") {
       const { endpointId } = context.view.caller;
       const startedAt = context.clock.now();

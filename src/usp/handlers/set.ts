@@ -20,6 +20,11 @@ export function set({ allowPartial, updateObjs }: SetRequest, context: HandlerCo
   const outcomes = change(context, updateObjs, allowPartial, pathOf, (transaction, update, trial) =>
     applyUpdate(transaction, update, trial, context),
   );
+  for (const outcome of outcomes)
+    if ("done" in outcome)
+      for (const { affectedPath, updatedParams } of outcome.done)
+        for (const name of updatedParams.keys())
+          context.view.policy.done?.("set", `${affectedPath}${name}`, context.view.caller);
   const updatedObjResults = outcomes.map((outcome, i): SetResp_UpdatedObjectResult => {
     const requestedPath = (updateObjs[i] as Set_UpdateObject).objPath;
     if ("done" in outcome) {
