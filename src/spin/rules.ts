@@ -5,6 +5,7 @@
 import type { Clock } from "../lib/clock.ts";
 import { allTexts, isInForce, isScheduled, misconfiguration, overruled, resolvePolicy } from "./policy.ts";
 import type { Authority, ListResolver, ScheduleResolver } from "./policy.ts";
+import { numberOf } from "./lists/book.ts";
 import { missingLists } from "./policy.ts";
 import { NEVER } from "./rule-values.ts";
 import type { Rule } from "./rule-values.ts";
@@ -171,6 +172,14 @@ export class RuleBook {
     if (now < this.#nextExpiry && !wasSetBack) return false;
     this.#changed(undefined);
     return true;
+  }
+
+  /** A list has changed: what rules on it say is not in force before the policy that follows. */
+  listChanged(list: number): void {
+    for (const [id, { rule }] of this.#rows)
+      if (rule.destinations !== "*" && rule.destinations.lists.some((reference) => numberOf(reference) === list))
+        this.#changedAt.set(id, this.#version + 1);
+    this.#changed(undefined);
   }
 
   /** Lists or schedules that rules refer to have changed. */

@@ -1,8 +1,11 @@
 /** Lists live: a controller's over USP, addresses and names, in rules and for the detectors; over a restart. */
+import { join, resolve } from "node:path";
 import { describeUnless } from "../support/needs.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Scene, scene, sceneMissing } from "../support/scene.ts";
 
+const BOOT = resolve("src/enforce/boot.sh");
+const RULESET = resolve("src/enforce/spin.nft");
 const LISTS = "Device.X_SPIN.List.";
 
 describeUnless(sceneMissing(), "lists", () => {
@@ -57,6 +60,12 @@ describeUnless(sceneMissing(), "lists", () => {
     expect((await device.udp("198.51.100.20", { count: 3 })).received).toBe(3);
 
     await s.agent.kill();
+    expect((await device.udp("198.51.100.10", { count: 3 })).received).toBe(0);
+    // As after a power cut: our table is gone, and comes from what was saved.
+    await s.home.nft("delete table inet spin_usp");
+    expect((await device.udp("198.51.100.10", { count: 3 })).received).toBe(3);
+    const saved = join(s.home.folder, "state", "rules.nft");
+    await s.home.exec(s.home.gateway, "sh", [BOOT, RULESET, saved]);
     expect((await device.udp("198.51.100.10", { count: 3 })).received).toBe(0);
     s.agent.restart();
     await s.operator.ready();

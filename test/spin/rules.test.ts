@@ -400,6 +400,11 @@ describe("the rule book", () => {
       reason: expect.stringContaining("does not exist"),
     });
     put(list());
+    // What a list has come to hold is not in force before the policy that follows.
+    made.listChanged(2);
+    expect(made.state(1).status).toBe("Enabled");
+    made.listChanged(1);
+    expect(made.state(1).status).toBe("Pending");
     made.put({ ...rule({ id: 1 }, { destinations: "Device.X_SPIN.List.1." }), initiator: "Peer" });
     expect(made.state(1)).toMatchObject({
       status: "Error_Misconfigured",
