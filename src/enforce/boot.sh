@@ -6,7 +6,7 @@
 #
 # usage: boot.sh [--replace | --remove] [RULESET [ELEMENTS]]
 #
-# Beside X.nft stands X-bridge.nft, ruleset and elements of the family bridge. It is loaded where elements were saved for
+# Beside the elements X.nft stands X-lists.nft, what lists hold. Beside X.nft stands X-bridge.nft, ruleset and elements of the family bridge. It is loaded where elements were saved for
 # it; a kernel that doesn't take it has no bridge to filter, or can't, which is told and no failure.
 #
 # A table that stands is left alone without --replace: the agent keeps it. Elements that do not load whole (another
@@ -87,6 +87,36 @@ load() {
 	return 3
 }
 
+# LISTS: what lists hold, in pieces, because nft takes much memory for many elements at once. A list that is not whole is
+# not said to be there (list_places), so that the agent loads it anew.
+load_lists() {
+	additions inet "$1" | {
+		failed='' piece='' lines=0
+		while IFS= read -r line; do
+			case $line in
+			*' list_places '*)
+				feed
+				[ -n "$failed" ] || printf '%s\n' "$line" | $nft -f - || failed=1
+				;;
+			*)
+				piece="$piece$line
+"
+				lines=$((lines + 1))
+				[ $lines -lt 20 ] || feed
+				;;
+			esac
+		done
+		feed
+		[ -z "$failed" ] || say "$1 does not load whole"
+		[ -z "$failed" ]
+	}
+}
+
+feed() {
+	[ -z "$piece" ] || printf '%s' "$piece" | $nft -f - 2>/dev/null || failed=1
+	piece='' lines=0
+}
+
 if [ "$mode" = --remove ]; then
 	status=0
 	for family in inet bridge; do
@@ -97,6 +127,10 @@ fi
 status=0
 if [ "$mode" = --replace ] || ! stands inet; then
 	load inet "$ruleset" "$elements" || status=$?
+	lists=${elements%.nft}-lists.nft
+	if [ $status != 1 ] && [ -f "$lists" ]; then
+		load_lists "$lists" || status=3
+	fi
 fi
 [ $status = 1 ] || count_flows
 bridge_elements=${elements%.nft}-bridge.nft
