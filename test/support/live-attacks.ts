@@ -124,7 +124,7 @@ export const LIVE_ATTACKS: readonly LiveAttack[] = [
     isGrave: false,
     target: 12,
     source: "attempts are judged after 6 s, once the counters were read, each 5 s",
-    run: (device) => device.udp("198.51.100.78", { count: 3 }),
+    run: (device) => device.udp("198.18.77.78", { count: 3 }),
   },
 ];
 
