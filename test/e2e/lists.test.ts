@@ -1,5 +1,7 @@
 /** Lists live: a controller's over USP, addresses and names, in rules and for the detectors; over a restart. */
+import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { residentSocket } from "../support/agent.ts";
 import { describeUnless } from "../support/needs.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Scene, scene, sceneMissing } from "../support/scene.ts";
@@ -121,5 +123,33 @@ describeUnless(sceneMissing(), "lists", () => {
     console.log(`RuleViolation: ${Math.round(performance.now() - tried)} ms from the first packet to the incident`);
     await s.operator.removeRule(rule);
     await s.operator.connection.delete(list);
+  }, 60_000);
+
+  test("ctl lists adds a file and a URL, shows, disables and removes, and says what it can't", async () => {
+    const ctl = (...args: string[]) =>
+      s.home.exec(
+        s.home.gateway,
+        process.execPath,
+        [resolve("dist/spin-usp.cjs"), "ctl", "--socket", residentSocket(s.home.folder), "lists", ...args],
+        { mayFail: true },
+      );
+    const file = join(s.home.folder, "own.txt");
+    writeFileSync(file, "198.51.100.13\nbad entry\n");
+    expect(await ctl("add", file)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/List\.\d+\. Enabled, 1 entries/),
+    });
+    expect((await ctl()).stdout).toMatch(/Plain +Enabled +1 +1 +0/);
+    const [list] = JSON.parse((await ctl("--json")).stdout).List as [{ Alias: string }];
+    expect(await ctl("disable", list.Alias)).toMatchObject({ code: 0, stdout: expect.stringContaining("disabled") });
+    expect(await ctl("refresh", list.Alias)).toMatchObject({ code: 1, stderr: expect.stringContaining("disabled") });
+    expect(await ctl("remove", list.Alias)).toMatchObject({ code: 0 });
+    expect((await ctl()).stdout).toBe("no lists\n");
+    writeFileSync(file, "198.51.100.13\n".repeat(1000));
+    expect(await ctl("add", file)).toMatchObject({ code: 2, stderr: expect.stringContaining("give its URL") });
+    expect(await ctl("add", "http://127.0.0.1:9/none", "--format", "hosts")).toMatchObject({ code: 5 });
+    for (const bad of [["add"], ["add", "/nowhere"], ["add", file, "--format", "odd"], ["frob"], ["remove", "99"]])
+      expect([bad, (await ctl(...bad)).code]).toEqual([bad, 2]);
+    await ctl("remove", "1");
   }, 60_000);
 });
