@@ -87,7 +87,7 @@ export const SpinTrafficPeak = detector(
 export const SpinHostScan = detector(
   "HostScan",
   "scans of many hosts",
-  "The device fails at many addresses. Not counted: ports that applications retry (80, 443 …), names it had looked up, what our rules stop, and everything while the line is dead. Ports of services count together, any other for itself with twice the threshold.",
+  "The device fails at many addresses in the window, or at three times as many in sixty windows. Not counted: names it had looked up, what our rules stop, and everything while the line is dead. Ports of services count together, any other for itself with twice the threshold, ports that applications retry (80, 443 …) with six times.",
   {
     Threshold: readWrite(
       unsignedInt({ min: 3, max: 60 }),
@@ -101,7 +101,7 @@ export const SpinHostScan = detector(
 export const SpinPortScan = detector(
   "PortScan",
   "scans of many ports",
-  "The device fails at many ports of one address, in the home or outside.",
+  "The device fails at many ports of one address, in the home or outside, in the window, or at three times as many in sixty windows.",
   {
     Threshold: readWrite(
       unsignedInt({ min: 3, max: 30 }),
@@ -115,7 +115,7 @@ export const SpinPortScan = detector(
 export const SpinArpScan = detector(
   "ARPScan",
   "ARP scans",
-  "The device asks by ARP for many addresses of the home network.",
+  "The device asks by ARP for many addresses of the home network that no known device holds.",
   {
     Threshold: readWrite(
       unsignedInt({ min: 5, max: 60 }),
@@ -148,7 +148,7 @@ export const SpinFlood = detector(
 export const SpinDnsTunnel = detector(
   "DNSTunnel",
   "data hidden in DNS",
-  "The device asks for very many names under one domain, or very often; High and Medium where names are long or of types that carry data.",
+  "The device asks for very many names under one domain, or very often; High and Medium where names are long or of types that carry data. Or, slowly, for so many very long names in an hour that they carry 10,000 letters: Medium.",
   {
     Names: readWrite(
       unsignedInt({ min: 5, max: 60 }),
