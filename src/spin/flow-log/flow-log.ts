@@ -13,18 +13,16 @@ import type { Log } from "../../lib/log.ts";
 import type { FlowRecorder, LogFound, LoggedRow, LogSearch, Traced, TraceSearch } from "../flow-recorder.ts";
 import type { FlowRows } from "../flow-rows.ts";
 import type { Observation } from "../observation.ts";
-import { Age } from "./age.ts";
 import { seal, type Block } from "./block.ts";
 import { macKey, mayHold } from "./bloom.ts";
 import { MAX_BLOCK_ROWS } from "./codec.ts";
-import { compacted } from "./compaction.ts";
 import type { LogFiles } from "./files.ts";
 import { FlowParts, readFlow } from "./flow-row.ts";
 import { Pending, POOL_ROWS, questionKey } from "./pending.ts";
-import { RollUp } from "./roll-up.ts";
 import { LogFlag, LogKind, LogRows } from "./rows.ts";
 import { loggedRow, mayAnswer, mayTrace, NewestRows, trace } from "./search.ts";
 import { Shelf, type LogFile } from "./shelf.ts";
+import { JOURNAL_MS, JOURNAL_PART, turn, Upkeep } from "./upkeep.ts";
 
 export interface FlowLogOptions {
   readonly files: LogFiles;
@@ -39,19 +37,11 @@ export interface FlowLogOptions {
 const WRITE_MS = 60_000;
 /** Rows that are worth writing before that. */
 const WRITE_ROWS = POOL_ROWS / 2;
-/** Journals get this part of the bytes, and each an eighth of that. */
-const JOURNAL_PART = 1 / 4;
+/** Each journal has an eighth of what all may have. */
 const JOURNAL_FILES = 8;
-const JOURNAL_MS = 15 * 60_000;
-/** How long rows stay as they came. */
-const DETAIL_MS = 60 * 60_000;
 /** To the journals goes so many times the log's bytes a day before every device has to be brief. */
 const DAILY = 4;
 const DAY_MS = 86_400_000;
-/** A device's file with more small blocks than these is written anew, with few large ones. */
-const SMALL_BLOCKS = 24;
-/** Blocks that the index has room for: 300 bytes each, and their filters. */
-const MAX_BLOCKS = 6000;
 /** A search reads so many rows at once (1.2 µs each on x86-64), and lets others work after so many blocks. */
 const MAX_ROWS_READ = 24 * MAX_BLOCK_ROWS;
 const BLOCKS_A_TURN = 4;
@@ -69,7 +59,7 @@ export class FlowLog implements FlowRecorder {
   lost = 0;
   readonly #options: FlowLogOptions;
   readonly #shelf: Shelf;
-  readonly #age: Age;
+  readonly #upkeep: Upkeep;
   readonly #pending = new Pending();
   readonly #parts = new FlowParts();
   /** On the way to the disk. */
@@ -88,7 +78,8 @@ export class FlowLog implements FlowRecorder {
     this.#options = options;
     const { files, clock, log, bytes } = options;
     this.#shelf = new Shelf({ files, clock, log, maxFileBytes: bytes * MAX_FILE });
-    this.#age = new Age(clock, options.days * DAY_MS);
+    const failed = (error: unknown) => this.#failed(error);
+    this.#upkeep = new Upkeep({ ...options, shelf: this.#shelf, failed });
     this.#allowance = bytes;
     this.#allowedAt = clock.monotonic();
     this.ready = this.#load();
@@ -175,12 +166,12 @@ export class FlowLog implements FlowRecorder {
     if (this.#isClosed) return;
     const { clock } = this.#options;
     const now = clock.monotonic();
-    this.#age.tick();
+    this.#upkeep.tick();
     this.#allow(now);
     if (++this.#ticks % PARTS_TICKS === 0) this.#keepParts(rows, macOf, nameOf);
     const isDue = now - this.#oldest >= WRITE_MS || (this.#pending.length >= WRITE_ROWS && !this.#pending.isBrief);
     if (this.#pending.length > 0 && isDue && this.#writing.length === 0) this.#write();
-    if (this.#ticks % UPKEEP_TICKS === 0) void this.#do(() => this.#upkeep());
+    if (this.#ticks % UPKEEP_TICKS === 0) void this.#do(() => this.#upkeep.run());
   }
 
   #keepParts(rows: FlowRows, ...[macOf, nameOf, isLast = false]: [MacOf, NameOf, boolean?]): void {
@@ -249,89 +240,6 @@ export class FlowLog implements FlowRecorder {
     const next = this.#shelf.newFile();
     this.#shelf.journals.push(next);
     return next;
-  }
-
-  /** The minute's work: what is old is summed up, what is too old or too much goes. */
-  async #upkeep(): Promise<void> {
-    const { bytes } = this.#options;
-    const shelf = this.#shelf;
-    for (let first = shelf.journals[0]; first && this.#mustRollUp(first); first = shelf.journals[0])
-      if (!(await this.#rollUp(first))) break;
-    for (const file of [...shelf.devices.values()]) {
-      const gone = this.#age.expired(file.blocks);
-      if (gone > 0) this.#drop(file, gone);
-      if (file.blocks.length === 0) await shelf.retire(file);
-      else if (file.garbage > file.bytes / 4 || small(file.blocks) > SMALL_BLOCKS) await this.#compact(file);
-    }
-    const room = bytes * (1 - JOURNAL_PART);
-    for (;;) {
-      const [largest] = [...shelf.devices.values()].sort((a, b) => b.bytes - a.bytes);
-      const isTooMuch = shelf.bytes - shelf.journalBytes > room || shelf.blockCount > MAX_BLOCKS;
-      if (!largest || !isTooMuch) break;
-      await this.#shrink(largest);
-    }
-    await shelf.clean(shelf.retiredBytes > bytes / 4);
-  }
-
-  #mustRollUp(file: LogFile): boolean {
-    const { clock, bytes } = this.#options;
-    if (this.#shelf.journalBytes > bytes * JOURNAL_PART) return true;
-    return clock.monotonic() - file.begun >= DETAIL_MS + JOURNAL_MS || this.#age.isOlder(file.blocks, DETAIL_MS);
-  }
-
-  /** @returns whether it went; if not, all is as before */
-  async #rollUp(journal: LogFile): Promise<boolean> {
-    const shelf = this.#shelf;
-    const sums = new RollUp();
-    for (const block of journal.blocks) {
-      const rows = shelf.read(block);
-      if (rows) sums.add(rows);
-      await turn();
-    }
-    try {
-      for (const [mac, rows] of sums.devices())
-        for (let from = 0; from < rows.length; from += MAX_BLOCK_ROWS) {
-          const sealed = await seal(rows, from, Math.min(rows.length, from + MAX_BLOCK_ROWS), 0, journal.number);
-          await shelf.append(shelf.deviceFile(mac), sealed, shelf.generation + 1);
-        }
-    } catch (error) {
-      this.#failed(error);
-      await shelf.dropSums([journal.number]);
-      // Where even this can't be written, what is oldest gives way.
-      if (shelf.journalBytes > 2 * this.#options.bytes * JOURNAL_PART) await shelf.retire(journal);
-      return false;
-    }
-    // Whoever is turning pages goes on with the journal.
-    await shelf.retire(journal);
-    return true;
-  }
-
-  /** The oldest blocks no longer count. */
-  #drop(file: LogFile, count: number): void {
-    for (const { length } of file.blocks.slice(0, count)) file.garbage += length;
-    file.blocks = file.blocks.slice(count);
-    this.#shelf.oldestGeneration = ++this.#shelf.generation;
-  }
-
-  async #compact(file: LogFile): Promise<void> {
-    const shelf = this.#shelf;
-    const next = shelf.newFile(file.mac);
-    const sealed = await compacted(file.blocks, (block) => shelf.read(block), this.#options.files);
-    await this.#options.files.create(next.name, Buffer.concat(sealed));
-    // At once in memory, whatever the disk takes.
-    const retired = shelf.retire(file);
-    shelf.adopt(next, sealed);
-    await retired;
-  }
-
-  /** Of the device with most, the oldest fifth. */
-  async #shrink(file: LogFile): Promise<void> {
-    const goal = file.blocks.reduce((total, { length }) => total + length, 0) / 5;
-    let count = 0;
-    for (let bytes = 0; bytes < goal; count++) bytes += (file.blocks[count] as Block).length;
-    this.#drop(file, Math.max(1, count));
-    if (file.blocks.length === 0) await this.#shelf.retire(file);
-    else await this.#compact(file);
   }
 
   // ---- reading -----------------------------------------------------------------------------------------------------
@@ -447,8 +355,3 @@ export class FlowLog implements FlowRecorder {
 
 type MacOf = (slot: number) => number | undefined;
 type NameOf = (row: number) => string;
-
-const small = (blocks: readonly Block[]) => blocks.filter(({ rows }) => rows < MAX_BLOCK_ROWS / 2).length;
-
-/** Lets others work. */
-const turn = () => new Promise<void>((resolve) => setImmediate(resolve));

@@ -158,8 +158,8 @@ describe("a device that opens 1,000,000 flows", () => {
   test("pushes out nothing of the others, and costs no more than the log may have", async () => {
     const bytes = 400_000;
     const bed = new Bed({ bytes });
-    const minutes = 200;
-    const each = 5000;
+    const minutes = 100;
+    const each = 10_000;
     let quiet = 0;
     const port = (k: number) => 1024 + (k % 60_000);
     for (let minute = 0; minute < minutes; minute++) {
@@ -183,6 +183,29 @@ describe("a device that opens 1,000,000 flows", () => {
     const report = { time, to: printAddress([0, 0, 0xffff, 0x64000000 + probe]), peerPort: 23 };
     expect([...(await bed.trace(WAN, port(probe), report)).keys()]).toEqual([mac(1)]);
   });
+});
+
+test("pages go on while what is old is thrown away and small blocks become large ones", async () => {
+  const bed = new Bed({ bytes: 40_000 });
+  for (let minute = 0; minute < 60 * 60; minute += 2) {
+    bed.flow(1, { to: `198.51.${minute % 256}.7`, sourcePort: 1024 + minute });
+    await bed.pass(2 * MINUTE);
+  }
+  await bed.pass(2 * HOUR);
+  const { rows, generation } = await bed.found({ limit: 5 });
+  const before = rows[4]!.serial;
+  const rest = async () => (await bed.found({ before, generation, limit: 20 })).rows.map(({ serial }) => serial);
+  const expected = await rest();
+  expect(expected).toHaveLength(21);
+  for (let minute = 0; minute < 20 * 60; minute++) {
+    bed.flow(2, { to: `203.0.${minute % 256}.${minute % 250}`, sourcePort: 1024 + minute });
+    await bed.pass(MINUTE);
+    if (minute < 10) expect(await rest()).toEqual(expected);
+  }
+  expect(bed.log.figures.bytes).toBeLessThanOrEqual(40_000);
+  // The device that had most gave way, with its oldest, and both keep their newest.
+  expect((await bed.all({ mac: mac(1) })).map(({ serial }) => serial).slice(5, 26)).toEqual(expected);
+  expect((await bed.all({ mac: mac(2) })).length).toBeGreaterThan(400);
 });
 
 describe("a device that is forgotten", () => {
