@@ -3,6 +3,7 @@
  * clock on the wall, and by time that passed where that clock is set back: no later than so long after it was granted as
  * it was to last, but for what a crash does not count.
  */
+import { MAX_SUPPORT_S } from "../../datamodel/spin-access-log.ts";
 import type { Clock } from "../lib/clock.ts";
 import { describe, type Log } from "../lib/log.ts";
 import type { Store } from "../lib/store.ts";
@@ -32,7 +33,7 @@ export class SupportSession {
     const { until, left } = (options.store.load(SUPPORT_DOCUMENT) ?? {}) as Record<string, unknown>;
     if (!Number.isSafeInteger(until) || !Number.isSafeInteger(left)) return;
     this.#until = until as number;
-    this.#deadline = options.clock.monotonic() + (left as number);
+    this.#deadline = options.clock.monotonic() + Math.min(left as number, MAX_SUPPORT_S * 1000);
     if (this.#left() > 0) this.#wait();
     else this.#until = 0;
   }
