@@ -3,6 +3,7 @@
  * packets. Both may come in several packets, in any order, so what has come waits for the rest: bounded in flows, in
  * bytes and in time. Opening QUIC costs fifty times what reading TLS does, and is bounded in a second.
  */
+import { randomInt } from "node:crypto";
 import { printAddress } from "../lib/address.ts";
 import { IpProtocol, word } from "./decode/packet.ts";
 import type { PacketView } from "./decode/packet.ts";
@@ -10,6 +11,7 @@ import { CryptoStream, eachCrypto, initialHeaders, initialKeys, openInitial } fr
 import type { InitialHeader, InitialKeys } from "./decode/quic.ts";
 import { beginsHello, handshakeOf, HELLO_LIMIT, readHello } from "./decode/tls.ts";
 import type { ClientHello } from "./decode/tls.ts";
+import { finish, hashWords, mix } from "../spin/word-index.ts";
 
 export interface ServerName {
   /** Canonical text, the device's and the server's. */
@@ -34,6 +36,8 @@ const WAITING_LIMIT = 32;
 const WAITING_MS = 3000;
 /** Segments of a hello in hand. */
 const SEGMENT_LIMIT = 16;
+/** Segments that may come before the one that begins a hello. */
+const EARLY_LIMIT = 3;
 /** One costs 0.05 ms to derive keys and open. */
 const OPENED_PER_SECOND = 200;
 /** A server that a device spoke QUIC to is not opened again so soon: browsers open several connections at once. */
@@ -47,12 +51,14 @@ const DONE_LIMIT = 512;
 
 interface WaitingTls {
   readonly time: number;
+  readonly server: string;
   readonly mac: number | undefined;
   readonly segments: { readonly sequence: number; readonly data: Uint8Array }[];
 }
 
 interface WaitingQuic {
   readonly time: number;
+  readonly server: string;
   readonly mac: number | undefined;
   /** By version and the flow's first destination id. */
   keys: InitialKeys;
@@ -61,11 +67,11 @@ interface WaitingQuic {
 
 export class ServerNames {
   readonly #tell: (name: ServerName) => void;
-  readonly #tls = new Map<string, WaitingTls>();
-  readonly #quic = new Map<string, WaitingQuic>();
+  readonly #tls = new Map<number, WaitingTls>();
+  readonly #quic = new Map<number, WaitingQuic>();
   /** When a server was last named and what as, by device, server, port and protocol; the oldest first. */
   readonly #known = new Map<string, { readonly time: number; readonly name: string }>();
-  readonly #done = new Set<string>();
+  readonly #done = new Set<number>();
   #second = 0;
   #opened = 0;
   /** Packets that were TLS or QUIC by their beginning, and nothing by what followed. */
@@ -112,27 +118,33 @@ export class ServerNames {
     if (!waiting) {
       // The usual case, and the only one without a copy: it is all there.
       const hello = beginsHello(data) ? read(data) : undefined;
-      if (hello?.whole === true) return this.#named(flow, hello, mac, time);
+      if (hello?.whole === true) return this.#named(flow, serverOf(view), hello, mac, time);
       // A flow that we came late to. Else it is a piece from the middle of a hello, ahead of its turn.
       if (!hello && beginsRecord(data)) return;
     }
-    const stream = waiting ?? { time, mac, segments: [] };
+    const stream = waiting ?? { time, mac, server: serverOf(view), segments: [] };
     if (stream.segments.length >= SEGMENT_LIMIT) return this.#giveUp(flow);
+    // Nothing that came begins a hello: this is no TLS.
+    if (stream.segments.length >= EARLY_LIMIT && !beginsHello(data) && !stream.segments.some(isBeginning)) {
+      this.#tls.delete(flow);
+      this.#isDone(flow);
+      return;
+    }
     stream.segments.push({ sequence: sequenceOf(bytes, transport), data: data.slice(0, HELLO_LIMIT) });
     this.#tls.set(flow, stream);
     const hello = stream.segments.length > 1 ? read(joined(stream.segments)) : undefined;
     if (hello?.whole === true) {
       this.#tls.delete(flow);
-      this.#named(flow, hello, mac ?? stream.mac, time);
+      this.#named(flow, stream.server, hello, mac ?? stream.mac, time);
     } else if (this.#tls.size > WAITING_LIMIT) this.#giveUp(first(this.#tls));
   }
 
-  #giveUp(flow: string): void {
+  #giveUp(flow: number): void {
     const waiting = this.#tls.get(flow);
     this.#tls.delete(flow);
     const stream = waiting && joined(waiting.segments);
     const hello = read(stream);
-    if (waiting && hello && hello.name !== "") this.#named(flow, hello, waiting.mac, waiting.time);
+    if (waiting && hello && hello.name !== "") this.#named(flow, waiting.server, hello, waiting.mac, waiting.time);
     else if (stream) this.decodeErrors++;
   }
 
@@ -144,12 +156,20 @@ export class ServerNames {
     if (headers.length === 0) return;
     const flow = flowOf(view);
     if (this.#done.has(flow)) return;
-    const known = this.#known.get(serverOf(flow));
+    const server = serverOf(view);
+    const known = this.#known.get(server);
     if (!this.#quic.has(flow) && known && known.name !== "" && isWithin(time - known.time, KNOWN_MS)) return;
-    for (const header of headers) this.#initial(flow, datagram, header, mac, time);
+    for (const header of headers) this.#initial(flow, server, datagram, header, mac, time);
   }
 
-  #initial(flow: string, datagram: Uint8Array, header: InitialHeader, mac: number | undefined, time: number): void {
+  #initial(
+    flow: number,
+    server: string,
+    datagram: Uint8Array,
+    header: InitialHeader,
+    mac: number | undefined,
+    time: number,
+  ): void {
     if (!this.#mayOpen(time)) return;
     let waiting = this.#quic.get(flow);
     let plain = waiting && openInitial(datagram, header, waiting.keys);
@@ -161,7 +181,7 @@ export class ServerNames {
         this.decodeErrors++;
         return;
       }
-      this.#quic.set(flow, (waiting = { time: waiting?.time ?? time, mac, keys, stream: new CryptoStream() }));
+      this.#quic.set(flow, (waiting = { time: waiting?.time ?? time, server, mac, keys, stream: new CryptoStream() }));
     }
     const { stream } = waiting as WaitingQuic;
     eachCrypto(plain, (offset, data) => stream.take(offset, data));
@@ -171,15 +191,15 @@ export class ServerNames {
       this.#quic.delete(flow);
     } else if (hello.whole) {
       this.#quic.delete(flow);
-      this.#named(flow, hello, mac, time);
+      this.#named(flow, server, hello, mac, time);
     } else if (this.#quic.size > WAITING_LIMIT) this.#giveUpQuic(first(this.#quic));
   }
 
-  #giveUpQuic(flow: string): void {
+  #giveUpQuic(flow: number): void {
     const waiting = this.#quic.get(flow);
     this.#quic.delete(flow);
     const hello = waiting && readHello(waiting.stream.whole);
-    if (waiting && hello && hello.name !== "") this.#named(flow, hello, waiting.mac, waiting.time);
+    if (waiting && hello && hello.name !== "") this.#named(flow, waiting.server, hello, waiting.mac, waiting.time);
     else this.decodeErrors++;
   }
 
@@ -199,10 +219,13 @@ export class ServerNames {
 
   // ---- both --------------------------------------------------------------------------------------------------------
 
-  #named(flow: string, { name, ech }: ClientHello, mac: number | undefined, time: number): void {
+  #isDone(flow: number): void {
     if (this.#done.size >= DONE_LIMIT) this.#done.clear();
     this.#done.add(flow);
-    const server = serverOf(flow);
+  }
+
+  #named(flow: number, server: string, { name, ech }: ClientHello, mac: number | undefined, time: number): void {
+    this.#isDone(flow);
     const known = this.#known.get(server);
     if (known && known.name === name && isWithin(time - known.time, TOLD_MS)) return;
     this.#known.delete(server);
@@ -221,13 +244,23 @@ export class ServerNames {
   }
 }
 
-/** `protocol client server port`, a `/` and the client's port. */
-function flowOf({ addresses, protocol, sourcePort, destinationPort }: PacketView): string {
-  return `${protocol} ${printAddress(addresses, 0)} ${printAddress(addresses, 4)} ${destinationPort}/${sourcePort}`;
+/** `protocol client server port` */
+function serverOf({ addresses, protocol, destinationPort }: PacketView): string {
+  return `${protocol} ${printAddress(addresses, 0)} ${printAddress(addresses, 4)} ${destinationPort}`;
 }
 
-function serverOf(flow: string): string {
-  return flow.slice(0, flow.indexOf("/"));
+/** Nobody outside can make two flows that have the same. */
+const SEED = randomInt(0x7fffffff);
+
+/** A number for a flow: most packets that come here are no hello, and a text for each would cost more than all else. */
+function flowOf({ addresses, protocol, sourcePort, destinationPort }: PacketView): number {
+  return finish(
+    mix(hashWords(addresses, 0, SEED), hashWords(addresses, 4, (sourcePort << 16) ^ destinationPort ^ protocol)),
+  );
+}
+
+function isBeginning({ data }: { readonly data: Uint8Array }): boolean {
+  return beginsHello(data);
 }
 
 /** The beginning of a TLS record other than a hello's: RFC 8446 §5.1. */
@@ -267,8 +300,8 @@ function joined(segments: WaitingTls["segments"]): Uint8Array | undefined {
   return stream.subarray(0, length);
 }
 
-function first(map: ReadonlyMap<string, unknown>): string {
-  return map.keys().next().value as string;
+function first<Key>(map: ReadonlyMap<Key, unknown>): Key {
+  return map.keys().next().value as Key;
 }
 
 /** Clocks step: what lies in the future is not recent. */
