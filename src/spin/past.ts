@@ -113,7 +113,7 @@ export class Past implements HomePast {
       living,
     });
     if (found === "expired")
-      throw new QueryError("Cursor has expired: the log has been summed up or thinned out since; start again without");
+      throw new QueryError("Cursor has expired: what it stood in has been summed up since; start again without");
     return found;
   }
 

@@ -38,7 +38,7 @@ export class Pending {
     }
     const mac = from.mac[row] as number;
     let used = this.#used.get(mac);
-    if (!used) this.#used.set(mac, (used = { rows: 0, peers: 0, ports: 0 }));
+    if (!used) this.#used.set(mac, (used = { rows: 0, peers: 0, ports: 0, summed: new Set() }));
     const kind = from.kind[row] as number;
     const isFlow = kind === LogKind.Flow;
     const hasRoom = this.rows.length < SOFT_ROWS;
@@ -48,16 +48,16 @@ export class Pending {
       this.rows.copy(from, row);
       return;
     }
-    const exact = sumKey(from, row);
-    if (this.#merge(exact, from, row)) return;
-    if (!isFlow && used.rows < allowed && !this.rows.full) {
-      used.rows++;
-      this.#sums.set(exact, this.rows.copy(from, row));
-      return;
-    }
-    if (hasRoom && used.peers < SUM_ROWS) {
-      used.peers++;
-      this.#sums.set(exact, this.rows.copy(from, row));
+    // A scan's addresses are all new: their keys need not be made to find that out.
+    const peer = (from.address[row * 4 + 3] as number) ^ (from.address[row * 4 + 1] as number);
+    const mayBeThere = !isFlow || used.summed.has(peer);
+    if (mayBeThere && this.#merge(sumKey(from, row), from, row)) return;
+    const isDetail = !isFlow && used.rows < allowed && !this.rows.full;
+    if (isDetail || (hasRoom && used.peers < SUM_ROWS)) {
+      if (isDetail) used.rows++;
+      else used.peers++;
+      used.summed.add(peer);
+      this.#sums.set(sumKey(from, row), this.rows.copy(from, row));
       return;
     }
     const isNew = used.ports < SUM_ROWS && hasRoom;
@@ -134,6 +134,8 @@ interface Used {
   rows: number;
   peers: number;
   ports: number;
+  /** Peers of which there are sums. */
+  readonly summed: Set<number>;
 }
 
 /** The same for rows that a sum may make one of. */
