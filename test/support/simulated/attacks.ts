@@ -4,7 +4,8 @@
  */
 import type { IncidentType } from "../../../src/spin/detect/finding.ts";
 import { type Device, HOUR, ICMP, MINUTE, SECOND, SimulatedHome, UDP } from "./home.ts";
-import { Household, place } from "./household.ts";
+import { Household } from "./household.ts";
+import { place } from "./places.ts";
 
 export interface Attack {
   readonly name: string;
