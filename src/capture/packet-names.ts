@@ -38,7 +38,7 @@ export class PacketNames {
     this.#home = home;
     this.#emit = emit;
     this.#announcements = new Announcements(emit);
-    this.#servers = new ServerNames((name) => emit({ kind: "server-name", time: this.#now, ...name }));
+    this.#servers = new ServerNames((name) => emit({ kind: "server-name", time: this.#now, ...name }), false);
   }
 
   get decodeErrors(): number {

@@ -71,6 +71,7 @@ export class ServerNames {
   readonly #quic = new Map<number, WaitingQuic>();
   /** When a server was last named and what as, by device, server, port and protocol; the oldest first. */
   readonly #known = new Map<string, { readonly time: number; readonly name: string }>();
+  readonly #holdsEarly: boolean;
   readonly #done = new Set<number>();
   #second = 0;
   #opened = 0;
@@ -79,8 +80,10 @@ export class ServerNames {
   /** QUIC packets that were not opened, because too many came at once. */
   passedOver = 0;
 
-  constructor(tell: (name: ServerName) => void) {
+  /** @param holdsEarly Whether a segment that comes ahead of its hello is kept: in a capture's millions that costs too much. */
+  constructor(tell: (name: ServerName) => void, holdsEarly = true) {
     this.#tell = tell;
+    this.#holdsEarly = holdsEarly;
   }
 
   /** A packet from a device to a server; whose port it is, is looked at here. */
@@ -120,7 +123,7 @@ export class ServerNames {
       const hello = beginsHello(data) ? read(data) : undefined;
       if (hello?.whole === true) return this.#named(flow, serverOf(view), hello, mac, time);
       // A flow that we came late to. Else it is a piece from the middle of a hello, ahead of its turn.
-      if (!hello && beginsRecord(data)) return;
+      if (!hello && (!this.#holdsEarly || beginsRecord(data))) return;
     }
     const stream = waiting ?? { time, mac, server: serverOf(view), segments: [] };
     if (stream.segments.length >= SEGMENT_LIMIT) return this.#giveUp(flow);
