@@ -99,7 +99,8 @@ export function spinPolicy(tree: () => Tree, options: SpinPolicyOptions = {}): M
       if (verb !== "ran" || !TELLING.has(path.slice(path.lastIndexOf(".") + 1)))
         accessed?.(caller, `${verb} ${path}`, false);
     },
-    mayWriteRow: (node, { endpointId, controller, roles }, settings) => {
+    mayWriteRow: (node, caller, settings) => {
+      const { endpointId, controller, roles } = caller;
       if (roles.has(ROLE_AGENT)) return undefined;
       // What it says is done with its owner's rights.
       const owner = recipientOf(node) ?? reporterOf(node);
@@ -110,7 +111,13 @@ export function spinPolicy(tree: () => Tree, options: SpinPolicyOptions = {}): M
       const origin = originOf(node);
       if (roles.has(ROLE_RESIDENT)) return undefined;
       if (origin === "User" || isOfDoor(tree(), node, ROLE_RESIDENT, doors)) return notYours(node, "the resident's");
-      if (roles.has(ROLE_ADMIN)) return undefined;
+      if (roles.has(ROLE_ADMIN)) {
+        const mayTry = origin === "System" || creatorOf(node) === endpointId || !isGuess(node, settings);
+        const sees = mayTry || seesPeers(caller, privacyLevel(tree()), supportGranted);
+        return sees
+          ? undefined
+          : notYours(node, `of ${creatorOf(node)}, and whether it would say what another does is secured`);
+      }
       if (origin === undefined)
         return isOfAnother(node, endpointId) ? notYours(node, `of ${creatorOf(node)}`) : undefined;
       if (origin === "System") return mayLiftSystem({ roles }) ? undefined : notYours(node, "the agent's");
@@ -166,6 +173,15 @@ function isEnd({ object }: InstanceNode, settings: readonly Setting[] | undefine
 /** Of rows that have a creator and no Origin: schedules, lists. */
 const isOfAnother = (node: InstanceNode, endpointId: string) =>
   node.object.path.startsWith(ROOT) && node.object.params.has("Creator") && creatorOf(node) !== endpointId;
+
+/** Whether what is written could clash with what another row says in secret, and so tell it. */
+function isGuess({ path, object }: InstanceNode, settings: readonly Setting[] | undefined): boolean {
+  if (!path.startsWith(ROOT) || settings === undefined) return false;
+  const secret = object.schema.keys.filter(({ params }) =>
+    params.some((name) => object.params.get(name)?.schema.secured),
+  );
+  return settings.some(({ param }) => secret.some(({ params }) => params.includes(param)));
+}
 
 const isController = ({ object }: InstanceNode) => object.path === "Device.LocalAgent.Controller.{i}.";
 
