@@ -107,7 +107,16 @@ export interface CommandCall {
   readonly startedAt: number;
   /** Aborted by Request.Cancel() and when the agent stops; only asynchronous commands need look. */
   readonly signal: AbortSignal;
+  /** For commands that change rows as Add, Set and Delete would. @throws UspError 7006 where the caller may not by those */
+  readonly mayChange: MayChange;
 }
+
+/** `settings`: what is written; none where the row is deleted. A row that was added is judged when it stands. */
+export type MayChange = (
+  kind: "added" | "changed" | "removed",
+  node: InstanceNode,
+  settings?: readonly { readonly param: string; readonly value: string }[],
+) => void;
 
 /** Typed arguments by name; an output table as `{ Row: [{…}, …] }`. Throws UspError to fail. */
 export type CommandHandler = (

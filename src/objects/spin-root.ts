@@ -55,8 +55,8 @@ export function spinRoot(parts: SpinParts): Implementation {
       if (params.has("NewDevicePolicy")) persistence?.include(home.save());
     },
     commands: {
-      "Undo()": (_, _args, { tree, caller }) => {
-        const { what, rows } = undo.undo(tree, caller);
+      "Undo()": (_, _args, call) => {
+        const { what, rows } = undo.undo(call);
         return { What: what, Rows: rows };
       },
       "GrantSupport()": (_, { Duration }, call) => grantSupport(parts, Duration as number, call),

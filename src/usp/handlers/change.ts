@@ -5,6 +5,7 @@
 import type { Error_ParamError } from "../../../proto/generated/usp-msg.ts";
 import { UspError, UspErrorCode } from "../../lib/usp-error.ts";
 import { RequiredParamError, RowError, Transaction } from "../../model/transaction.ts";
+import type { MayChange } from "../../model/implementation.ts";
 import type { InstanceNode } from "../../model/tree.ts";
 import type { Setting } from "../policy.ts";
 import { WRITE } from "../rights.ts";
@@ -241,3 +242,19 @@ export function mayLeaveRow(view: View, node: InstanceNode, settings: readonly S
   const refused = view.policy.mayLeaveRow?.(node, view.caller, settings);
   if (refused) throw refused;
 }
+
+/** The same for what a command changes. @throws UspError 7006 */
+export const mayChange =
+  (view: View): MayChange =>
+  (kind, node, settings = []) => {
+    const { path, object } = node;
+    const access = view.access.at(node);
+    const right = kind === "added" ? access.object : kind === "removed" ? access.instance : WRITE;
+    if ((right & WRITE) === 0 || !view.canSeeRows(object))
+      throw new UspError(UspErrorCode.PermissionDenied, `${view.caller.endpointId} may not change ${path}`, path);
+    for (const { param } of settings)
+      if ((access.param(param) & WRITE) === 0)
+        throw new UspError(UspErrorCode.PermissionDenied, `${view.caller.endpointId} may not write ${param}`, param);
+    mayWriteRow(view, node, kind === "removed" ? undefined : settings);
+    if (kind !== "removed") mayLeaveRow(view, node, settings);
+  };

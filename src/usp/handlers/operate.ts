@@ -12,6 +12,7 @@ import type { InstanceNode, SupportedCommand } from "../../model/tree.ts";
 import type { ResponseType } from "../codec.ts";
 import type { RequestRow, Requests } from "../requests.ts";
 import { EXECUTE } from "../rights.ts";
+import { mayChange } from "./change.ts";
 import { absent, invalidPath, resolveFor, type HandlerContext } from "./handler.ts";
 
 export interface OperateContext extends HandlerContext {
@@ -160,7 +161,8 @@ async function run(
   call: Pick<CommandCall, "commandKey" | "startedAt" | "signal">,
   { tree, view }: OperateContext,
 ): Promise<CommandOutputs> {
-  return command.run(node.row, args, { tree, caller: view.caller, objectPath: node.path, ...call });
+  const { caller } = view;
+  return command.run(node.row, args, { tree, caller, objectPath: node.path, mayChange: mayChange(view), ...call });
 }
 
 function failureOf(error: unknown, command: string, log: Log): { code: number; message: string } {
