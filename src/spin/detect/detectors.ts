@@ -177,8 +177,7 @@ export class Detectors {
   /** Hash of what counts as one destination. */
   #destination(row: number, offset: number, domain: string, port: number): number {
     const { addresses, protocol } = this.#options.rows;
-    const place =
-      domain === "" ? hashPrefix(addresses, offset) : hashText(baseDomain(domain) === "" ? domain : baseDomain(domain));
+    const place = domain === "" ? hashPrefix(addresses, offset) : hashText(baseDomain(domain) || domain);
     return (place ^ Math.imul(port + 1, 0x9e3779b1) ^ (protocol[row] as number)) >>> 0;
   }
 
