@@ -35,7 +35,7 @@ import { SavedElements } from "./saved-elements.ts";
 import type { FlowOfDevice, ForeignChange, Transport } from "./transport.ts";
 
 /** As spin.nft states it in its set `version`, and spin-bridge.nft. */
-export const RULESET_VERSION = 3;
+export const RULESET_VERSION = 4;
 export const BRIDGE_VERSION = 1;
 
 export interface NftablesOptions {

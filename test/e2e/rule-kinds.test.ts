@@ -2,6 +2,7 @@
 import type { ChildProcess } from "node:child_process";
 import { eventually } from "../support/eventually.ts";
 import { GATEWAY, type HomeDevice } from "../support/home-device.ts";
+import { BROKER4 } from "../support/home-network.ts";
 import { ended } from "../support/namespace.ts";
 import { describeUnless, missing } from "../support/needs.ts";
 import type { RuleWish } from "../support/operator.ts";
@@ -135,6 +136,31 @@ describeUnless(sceneMissing() ?? missing("socat", "nc"), "what a rule can say", 
       expect([address, await opens(address, "4443")]).toEqual([address, false]);
     }
     expect(await s.operator.value("Device.X_SPIN.Status")).toBe("Running");
+  });
+
+  test("a blocked device that takes the address and port of the agent's broker gets nothing to the gateway's services", async () => {
+    await s.home.nft(`
+table inet heard {
+  chain input { type filter hook input priority filter + 20; policy accept;
+    iifname "br-lan" ip saddr ${BROKER4} udp dport 53 counter comment "questions"
+  }
+}
+`);
+    const ask = async () => {
+      await device.exec("sh", "-c", `echo question | socat -u - UDP4:${GATEWAY[4]}:53,bind=${BROKER4}:1883`);
+      const { stdout } = await s.home.exec(s.home.gateway, "nft", ["list", "table", "inet", "heard"]);
+      return Number(/packets (\d+)/.exec(stdout)?.[1]);
+    };
+    await device.exec("ip", "address", "add", `${BROKER4}/32`, "dev", "lan");
+    try {
+      // It can do so at all.
+      expect(await ask()).toBe(1);
+      await add({ macs: [device.mac] });
+      expect(await ask()).toBe(1);
+    } finally {
+      await device.exec("ip", "address", "delete", `${BROKER4}/32`, "dev", "lan");
+      await s.home.nft("delete table inet heard");
+    }
   });
 
   test("NewDevicePolicy Quarantine: a device that was never seen is blocked from its first packets on, known ones are not", async () => {
