@@ -95,7 +95,8 @@ export class AccessLog {
     for (const { controller } of this.#rows) counts.set(controller, (counts.get(controller) ?? 0) + 1);
     const [most] = [...counts].reduce((best, each) => (each[1] > best[1] ? each : best));
     const own = this.#rows.filter(({ controller }) => controller === most);
-    const gone = own.find(({ secured }) => !secured) ?? (own[0]);
+    const gone = own.find(({ secured }) => !secured) ?? own[0];
+    if (!gone) return;
     this.#rows.splice(this.#rows.indexOf(gone), 1);
     if (this.#newest.get(keyOf(gone)) === gone) this.#newest.delete(keyOf(gone));
     this.#tell("deleted", gone.number);
