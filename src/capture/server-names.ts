@@ -114,6 +114,8 @@ export class ServerNames {
     if (transport + 20 > networkEnd) return;
     const start = transport + ((bytes[transport + 12] as number) >>> 4) * 4;
     if (start >= networkEnd) return;
+    // Of a capture's millions of packets most are no hello: they get no view of their own, which costs more than the look.
+    if (!this.#holdsEarly && this.#tls.size === 0 && !isHandshake(bytes, start)) return;
     const data = bytes.subarray(start, networkEnd);
     const flow = flowOf(view);
     if (this.#done.has(flow)) return;
@@ -260,6 +262,11 @@ function flowOf({ addresses, protocol, sourcePort, destinationPort }: PacketView
   return finish(
     mix(hashWords(addresses, 0, SEED), hashWords(addresses, 4, (sourcePort << 16) ^ destinationPort ^ protocol)),
   );
+}
+
+/** The first byte of a TLS record that holds a handshake: RFC 8446 §5.1. */
+function isHandshake(bytes: Uint8Array, at: number): boolean {
+  return bytes[at] === 22;
 }
 
 function isBeginning({ data }: { readonly data: Uint8Array }): boolean {
