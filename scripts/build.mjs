@@ -26,6 +26,7 @@ const APART_WHEN_USED = [
   { module: "src/gateway/mdns.ts", file: "dist/spin-usp-mdns.cjs" },
   { module: "src/gateway/list-loader.ts", file: "dist/spin-usp-lists.cjs" },
   { module: "src/enforce/nft-transport.ts", file: "dist/spin-usp-nft.cjs" },
+  { module: "src/capture/first-packet-reader.ts", file: "dist/spin-usp-names.cjs" },
   { module: "src/capture/frame-reader.ts", file: "dist/spin-usp-frames.cjs" },
   { module: "src/capture/without-helper.ts", file: "dist/spin-usp-tools.cjs" },
 ];

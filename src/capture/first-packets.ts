@@ -7,10 +7,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { Log } from "../lib/log.ts";
 import type { NetfilterHelper } from "../netlink/helper.ts";
 import type { Observation, Source } from "../spin/observation.ts";
-import { Fragment, PacketView } from "./decode/packet.ts";
-import { eachPacket, readPacketLog } from "./packet-log.ts";
-import { LinkType } from "./pcap-format.ts";
-import { ServerNames } from "./server-names.ts";
+import { readPacketLog } from "./packet-log.ts";
 import { SourceHealth } from "./source-health.ts";
 
 /** The NFLOG group of src/enforce/spin.nft. */
@@ -32,13 +29,6 @@ export class FirstPacketsSource implements Source {
   readonly name = "first-packets";
   readonly health = new SourceHealth();
   readonly #options: FirstPacketsOptions;
-  readonly #view = new PacketView();
-  readonly #names = new ServerNames((name) => {
-    this.health.observations++;
-    this.#emit({ kind: "server-name", time: this.#options.clock.now(), ...name });
-  });
-  #emit: (observation: Observation) => void = () => undefined;
-
   constructor(options: FirstPacketsOptions) {
     this.#options = options;
   }
@@ -46,36 +36,32 @@ export class FirstPacketsSource implements Source {
   async run(signal: AbortSignal, emit: (observation: Observation) => void): Promise<void> {
     const { helper, group = FIRST_PACKETS_GROUP, log, clock } = this.#options;
     const { health } = this;
-    this.#emit = emit;
+    // Read when it is needed: opening QUIC is nothing for a gateway whose kernel can't log.
+    const { FirstPacketReader } = await import("./first-packet-reader.ts");
+    const reader = new FirstPacketReader(clock, (name) => {
+      health.observations++;
+      emit({ kind: "server-name", time: clock.now(), ...name });
+    });
+    const count = () => {
+      health.decodeErrors = reader.decodeErrors;
+      health.passedOver = reader.passedOver;
+    };
     const timer = setInterval(() => {
-      this.#names.sweep(clock.now());
-      this.#count();
+      reader.sweep();
+      count();
     }, SWEEP_MS);
     const missing = "names of servers in TLS and QUIC go unseen";
     try {
       await readPacketLog(
         { helper, log, health, group, kernelQueue: KERNEL_QUEUE, missing },
         signal,
-        (bytes, start, end) => this.read(bytes, start, end),
+        (bytes, start, end) => {
+          reader.read(bytes, start, end);
+          count();
+        },
       );
     } finally {
       clearInterval(timer);
     }
-  }
-
-  /** Takes NFLOG's netlink messages in [start, end). */
-  read(bytes: Buffer, start: number, end: number): void {
-    const time = this.#options.clock.now();
-    eachPacket(bytes, start, end, (_, payload, payloadEnd, mac) => {
-      const view = this.#view;
-      view.parse(bytes, payload, payloadEnd - payload, payloadEnd - payload, LinkType.Raw, 0);
-      if (view.fragment === Fragment.None) this.#names.packet(view, mac, time);
-    });
-    this.#count();
-  }
-
-  #count(): void {
-    this.health.decodeErrors = this.#names.decodeErrors;
-    this.health.passedOver = this.#names.passedOver;
   }
 }
