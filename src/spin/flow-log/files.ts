@@ -4,7 +4,7 @@
  * some kilobytes of a file that was written not long ago, are made at once: the pool costs more than they do.
  */
 import { closeSync, mkdirSync, openSync, readdirSync, readSync, statSync } from "node:fs";
-import { appendFile, open, readFile, rename, rm, truncate } from "node:fs/promises";
+import { appendFile, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 export interface LogFiles {
@@ -26,17 +26,23 @@ export function directoryFiles(directory: string): LogFiles {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const path = (name: string) => join(directory, name);
   return {
-    list: () => readdirSync(directory).map((name) => ({ name, bytes: statSync(path(name)).size })),
+    // What has no size, a link to nowhere, is none of ours and no hindrance.
+    list: () =>
+      readdirSync(directory).map((name) => ({
+        name,
+        bytes: statSync(path(name), { throwIfNoEntry: false })?.size ?? 0,
+      })),
     append: (name, bytes) => appendFile(path(name), bytes, { mode: 0o600 }),
     create: async (name, bytes) => {
-      const file = await open(path(`${name}.new`), "w", 0o600);
+      const fresh = path(`${name}.new`);
       try {
-        await file.writeFile(bytes);
-        await file.datasync();
-      } finally {
-        await file.close();
+        await writeFile(fresh, bytes, { mode: 0o600, flush: true });
+        await rename(fresh, path(name));
+      } catch (error) {
+        // Half a file on a full disk would take the room that is missing.
+        await rm(fresh, { force: true }).catch(() => undefined);
+        throw error;
       }
-      await rename(path(`${name}.new`), path(name));
     },
     whole: (name) => readFile(path(name)),
     read: (name, at, length) => {

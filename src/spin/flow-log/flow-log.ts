@@ -200,6 +200,20 @@ export class FlowLog implements FlowRecorder {
     return this.#work;
   }
 
+  /** The same, and whoever asked for it hears what failed: what is still on the disk is not erased. */
+  async #must(work: () => Promise<void>): Promise<void> {
+    let failure: Error | undefined;
+    await this.#do(async () => {
+      try {
+        await work();
+      } catch (error) {
+        failure = error instanceof Error ? error : new Error(String(error));
+        throw error;
+      }
+    });
+    if (failure) throw failure;
+  }
+
   #failed(error: unknown): void {
     const why = describe(error);
     if (this.refusal === "") this.#options.log.error(`the flow log can't be kept: ${why}`);
@@ -305,8 +319,9 @@ export class FlowLog implements FlowRecorder {
 
   erase(mac: number): Promise<void> {
     this.#pending.remove(mac);
-    return this.#do(async () => {
+    return this.#must(async () => {
       const shelf = this.#shelf;
+      await shelf.dropAside();
       const own = shelf.devices.get(mac);
       if (own) await shelf.retire(own);
       shelf.oldestGeneration = ++shelf.generation;
@@ -326,8 +341,9 @@ export class FlowLog implements FlowRecorder {
 
   eraseAll(): Promise<void> {
     this.#pending.removeAll();
-    return this.#do(async () => {
+    return this.#must(async () => {
       const shelf = this.#shelf;
+      await shelf.dropAside();
       for (const file of [...shelf.journals, ...shelf.devices.values()]) await shelf.retire(file);
       shelf.oldestGeneration = ++shelf.generation;
       await shelf.clean(true);

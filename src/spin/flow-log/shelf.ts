@@ -138,6 +138,12 @@ export class Shelf {
     } else file.bytes = bytes.length;
   }
 
+  /** Files that were set aside as damaged go: nobody can take one device's rows out of them. */
+  async dropAside(): Promise<void> {
+    const { files } = this.#options;
+    for (const { name } of files.list()) if (name.endsWith(".log.corrupt")) await files.remove(name);
+  }
+
   /** Sums of these journals go; they are the last in their files. */
   async dropSums(journals: readonly number[]): Promise<void> {
     for (const [mac, file] of this.devices) {
