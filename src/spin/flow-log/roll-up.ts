@@ -30,6 +30,11 @@ export class RollUp {
     }
   }
 
+  /** How many devices. */
+  get size(): number {
+    return this.#devices.size;
+  }
+
   /** Of each device its rows, by their serials. */
   *devices(): IterableIterator<readonly [mac: number, rows: LogRows]> {
     for (const [mac, { rows }] of this.#devices) yield [mac, bySerial(rows)];

@@ -6,6 +6,7 @@ import { MAX_BLOCK_ROWS } from "./codec.ts";
 import { compacted } from "./compaction.ts";
 import type { LogFiles } from "./files.ts";
 import { RollUp } from "./roll-up.ts";
+import type { LogRows } from "./rows.ts";
 import type { LogFile, Shelf } from "./shelf.ts";
 
 export interface UpkeepOptions {
@@ -29,6 +30,8 @@ const DETAIL_MS = 60 * 60_000;
 const SMALL_BLOCKS = 24;
 /** Blocks that the index has room for: 300 bytes each, and their filters. */
 const MAX_BLOCKS = 6000;
+/** Devices with a file; the table of devices has 255. Who forges addresses makes thousands of files, each of them small. */
+const MAX_DEVICES = 512;
 
 export class Upkeep {
   readonly #options: UpkeepOptions;
@@ -47,6 +50,16 @@ export class Upkeep {
   /** The minute's work: what is old is summed up, what is too old or too much goes. */
   async run(): Promise<void> {
     const { bytes, shelf } = this.#options;
+    try {
+      await this.#run();
+    } finally {
+      // Where nothing can be written, room is what is needed first.
+      await shelf.clean(shelf.retiredBytes > bytes / 4);
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { bytes, shelf } = this.#options;
     for (let first = shelf.journals[0]; first && this.#mustRollUp(first); first = shelf.journals[0])
       if (!(await this.#rollUp(first))) break;
     for (const file of [...shelf.devices.values()]) {
@@ -55,6 +68,7 @@ export class Upkeep {
       if (file.blocks.length === 0) await shelf.retire(file);
       else if (file.garbage > file.bytes / 4 || smallPairs(file.blocks) > SMALL_BLOCKS) await this.#compact(file);
     }
+    for (const file of briefest([...shelf.devices.values()])) await shelf.retire(file);
     const room = bytes * (1 - JOURNAL_PART);
     for (;;) {
       const [largest] = [...shelf.devices.values()].sort((a, b) => b.bytes - a.bytes);
@@ -62,7 +76,6 @@ export class Upkeep {
       if (!largest || !isTooMuch) break;
       await this.#shrink(largest);
     }
-    await shelf.clean(shelf.retiredBytes > bytes / 4);
   }
 
   #mustRollUp(file: LogFile): boolean {
@@ -81,7 +94,7 @@ export class Upkeep {
       await turn();
     }
     try {
-      for (const [mac, rows] of sums.devices())
+      for (const [mac, rows] of this.#kept(sums))
         for (let from = 0; from < rows.length; from += MAX_BLOCK_ROWS) {
           const sealed = await seal(rows, from, Math.min(rows.length, from + MAX_BLOCK_ROWS), 0, journal.number);
           await shelf.append(shelf.deviceFile(mac), sealed, shelf.generation + 1);
@@ -96,6 +109,15 @@ export class Upkeep {
     // Whoever is turning pages goes on with the journal.
     await shelf.retire(journal);
     return true;
+  }
+
+  /** Of more devices than can be kept, those that are known, then those that did most. */
+  #kept(sums: RollUp): Iterable<readonly [mac: number, rows: LogRows]> {
+    if (sums.size <= MAX_DEVICES) return sums.devices();
+    const { devices } = this.#options.shelf;
+    const rank = ([mac, rows]: readonly [number, LogRows]) =>
+      (devices.has(mac) ? Number.MAX_SAFE_INTEGER / 2 : 0) + rows.length;
+    return [...sums.devices()].sort((a, b) => rank(b) - rank(a)).slice(0, MAX_DEVICES);
   }
 
   /** The oldest blocks no longer count: whoever turns pages comes to the end sooner. */
@@ -127,6 +149,19 @@ export class Upkeep {
     if (file.blocks.length === 0) await this.#options.shelf.retire(file);
     else await this.#compact(file);
   }
+}
+
+/** Files beyond those that can be kept: of devices that were there for the shortest time. */
+function briefest(files: readonly LogFile[]): LogFile[] {
+  if (files.length <= MAX_DEVICES) return [];
+  const spanOf = ({ blocks }: LogFile) =>
+    blocks.reduce((latest, { maxEnd }) => Math.max(latest, maxEnd), -Infinity) -
+    blocks.reduce((earliest, { minStart }) => Math.min(earliest, minStart), Infinity);
+  return files
+    .map((file) => ({ file, span: spanOf(file) }))
+    .sort((a, b) => a.span - b.span)
+    .slice(0, files.length - MAX_DEVICES)
+    .map(({ file }) => file);
 }
 
 /** Neighbours of which compaction makes one; it leaves no such pair. */
