@@ -70,7 +70,7 @@ function inputOf({ options }: WordContext): Record<string, string> {
 }
 
 /** Readable by us alone: it is what somebody said. @throws UsageError */
-async function fileFor(path: string): Promise<WriteStream> {
+export async function fileFor(path: string): Promise<WriteStream> {
   const file = createWriteStream(path, { mode: 0o600 });
   try {
     await once(file, "open");

@@ -16,7 +16,7 @@ export interface Row {
 /** Rows of a table below `Device.X_SPIN.`, typed, in the order of their instance numbers. @throws UspError */
 export async function rowsOf(
   { controller }: Pick<WordContext, "controller">,
-  name: "Device" | "Rule" | "Incident" | "Schedule" | "List",
+  name: "AccessLog" | "Device" | "Incident" | "List" | "Rule" | "Schedule",
 ): Promise<Row[]> {
   const table = `${ROOT}${name}.`;
   // A row and the single objects below it: the lists of History would be most of the answer, and may be too much for one.

@@ -114,9 +114,19 @@ export async function query(
   atMost: number,
 ): Promise<JsonObject[]> {
   const found: JsonObject[] = [];
+  for await (const page of pagesOf(controller, filters, () => atMost - found.length)) found.push(...page);
+  return found;
+}
+
+/** The same, a page at a time, until `left` says that there are enough. @throws UspError */
+export async function* pagesOf(
+  controller: Controller,
+  filters: Readonly<Record<string, string>>,
+  left: () => number = () => Infinity,
+): AsyncGenerator<JsonObject[]> {
   let pages = 0;
   for (let cursor = ""; ;) {
-    const size = String(Math.min(PAGE, atMost - found.length));
+    const size = String(Math.min(PAGE, left()));
     const output = await controller.run(`${ROOT}Query()`, {
       ...filters,
       Limit: size,
@@ -130,9 +140,9 @@ export async function query(
       row[column] = typed(column, value);
       page.set(Number(instance), row);
     }
-    found.push(...[...page].sort(([a], [b]) => a - b).map(([, row]) => row));
+    yield [...page].sort(([a], [b]) => a - b).map(([, row]) => row);
     const next = output.get("NextCursor") ?? "";
-    if (next === "" || next === cursor || found.length >= atMost || ++pages === MAX_PAGES) return found;
+    if (next === "" || next === cursor || left() <= 0 || ++pages === MAX_PAGES) return;
     cursor = next;
   }
 }

@@ -20,6 +20,8 @@ import { lists } from "./ctl-lists.ts";
 import * as raw from "./ctl-raw.ts";
 import * as rules from "./ctl-rules.ts";
 import * as traffic from "./ctl-traffic.ts";
+import { accesses, erase, exportDevice, support } from "./ctl-keep.ts";
+import { privacy } from "./ctl-privacy.ts";
 import { undo } from "./ctl-undo.ts";
 import type { Io } from "./io.ts";
 import { printJson, type Json } from "./json.ts";
@@ -71,6 +73,27 @@ const WORDS: { readonly [word: string]: Entry } = {
     run: lists,
     usage: "lists [show|add|remove|refresh|enable|disable] [URL|FILE|LIST]",
     help: "addresses and names by the thousand, for rules and ListedPeer",
+  },
+  privacy: {
+    run: privacy,
+    usage: "privacy [CONTROLLER]",
+    help: "what a controller sees of the home, and may do, as things stand; without one: each",
+  },
+  accesses: {
+    run: accesses,
+    usage: "accesses",
+    help: "who saw what, wrote and ran what, newest first (the resident's)",
+  },
+  support: {
+    run: support,
+    usage: "support TIME|off",
+    help: "let the role Support see all for a while (the resident's)",
+  },
+  export: { run: exportDevice, usage: "export DEVICE [-o FILE]", help: "all that is kept about a device, as JSON" },
+  erase: {
+    run: erase,
+    usage: "erase DEVICE|--all",
+    help: "forget what a device did: flows, destinations, history, incidents (the resident's)",
   },
   rules: { run: rules.rules, usage: "rules", help: "all rules, whether they work, and what they hit" },
   get: { run: raw.get, usage: "get PATH…", help: "read parameters" },

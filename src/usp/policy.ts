@@ -16,7 +16,7 @@ export interface ModelPolicy {
   securedVisible(node: InstanceNode, param: SupportedParam | undefined, caller: Caller): boolean;
   /** Told that the secured value is given to the caller, or decides what a search of its finds. */
   securedShown?(node: InstanceNode, param: SupportedParam, caller: Caller): void;
-  /** Told of what the caller did: a change that is in force, a command that is about to run. `path`: of what, in full. */
+  /** Told of what the caller did: a change that is in force, a command that ran or was begun. `path`: of what, in full. */
   done?(verb: Verb, path: string, caller: Caller): void;
   /**
    * Why the caller may not change or delete the row, beyond its permissions; `undefined` if it may. `settings`: what it

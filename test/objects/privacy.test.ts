@@ -157,6 +157,8 @@ describe("the access log", () => {
     const own = await rule(operator, { MACAddressList: PHONE, DestinationList: "own.example" });
     await value(operator, `${own}DestinationList`);
     await run(operator, `${ROOT}Device.2.Block()`);
+    // Refused is not run.
+    await refusal(operator, GRANT, { Duration: "60" });
     await value(gateway.resident, TOP);
     await run(gateway.resident, `${ROOT}Device.2.Unblock()`);
     expect((await whats()).slice(before)).toEqual([

@@ -51,22 +51,23 @@ async function operateOn(
   starts: (() => Promise<void>)[],
 ): Promise<OperateResp_OperationResult> {
   const executedCommand = `${node.path}${command.name}`;
+  const { policy, caller } = context.view;
   try {
     mayOperate(node, command, context);
     const args = parseInput(command.schema, request.inputArgs);
-    context.view.policy.done?.("ran", executedCommand, context.view.caller);
     if (command.schema.mode === "async") {
       const { endpointId } = context.view.caller;
       const startedAt = context.clock.now();
       const kept = command.schema.survives ? { kept: Object.fromEntries(request.inputArgs) } : {};
       const row = context.requests.add(endpointId, executedCommand, request.commandKey, { startedAt, ...kept });
+      policy.done?.("ran", executedCommand, caller);
       starts.push(() => runToCompletion(node, command, args, row, context));
       const value = `Device.LocalAgent.Request.${row.instance}.`;
       return { executedCommand, operationResp: { $case: "reqObjPath", value } };
     }
     const call = { commandKey: request.commandKey, startedAt: context.clock.now(), signal: context.signal };
     const outputs = await run(node, command, args, call, context);
-    const { policy, caller } = context.view;
+    policy.done?.("ran", executedCommand, caller);
     const outputArgs = printOutputs(command.schema, outputs, policy.securedVisible(node, undefined, caller));
     return { executedCommand, operationResp: { $case: "reqOutputArgs", value: { outputArgs } } };
   } catch (error) {
