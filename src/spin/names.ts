@@ -111,16 +111,23 @@ export class Names {
       this.#setSource(row, source);
     } else {
       this.#unlink(row);
-      // An answer's name stays one when the device says it as well; a name without a veil is better than one with.
-      if (source === NameSource.Dns || this.#source[row] === NameSource.Ech) this.#setSource(row, source);
+      const before = this.#source[row];
+      // An answer's name stays one when the device says it as well, while the answer lasts; a name without a veil is better
+      // than one with.
+      const isOver = before === NameSource.Dns && (this.#expires[row] as number) <= now;
+      if (source === NameSource.Dns || before === NameSource.Ech || isOver) this.#setSource(row, source);
+      // How long an answer lasts, what the device says does not change: exceptions hold by answers alone.
+      if ((before === NameSource.Dns) !== (this.#source[row] === NameSource.Dns)) this.#expires[row] = 0;
     }
     this.#append(slot, row);
     this.#answered[row] = now;
-    this.#expires[row] = Math.max(expires, this.#expires[row] as number);
+    const isOfAnswer = this.#source[row] === NameSource.Dns;
+    const until = Math.max(expires, this.#expires[row] as number);
+    if (source === NameSource.Dns || !isOfAnswer) this.#expires[row] = until;
     const chain = this.#chains[row];
     const isOwn = source === this.#source[row] || !chain || chain.length === 0;
     if (isOwn && !(chain && sameChain(chain, names))) this.#chains[row] = names.slice(0, MAX_CHAIN);
-    return this.#expires[row] as number;
+    return until;
   }
 
   /** The name that the device asked for last of those with this address; empty: none. */
