@@ -24,6 +24,7 @@ const APART_WHEN_USED = [
   { module: "src/gateway/live-capture.ts", file: "dist/spin-usp-capture.cjs" },
   { module: "src/spin/flow-log/open.ts", file: "dist/spin-usp-flow-log.cjs" },
   { module: "src/gateway/mdns.ts", file: "dist/spin-usp-mdns.cjs" },
+  { module: "src/gateway/notices/notifier.ts", file: "dist/spin-usp-notices.cjs" },
   { module: "src/gateway/list-loader.ts", file: "dist/spin-usp-lists.cjs" },
   { module: "src/enforce/nft-transport.ts", file: "dist/spin-usp-nft.cjs" },
   { module: "src/capture/first-packet-reader.ts", file: "dist/spin-usp-names.cjs" },

@@ -10,12 +10,15 @@ import { controllerOptions, type ControllerConfig } from "./config/controller.ts
 import { flowLogOptions, type FlowLogConfig } from "./config/flow-log.ts";
 import { enforceOptions, type EnforceConfig } from "./config/enforce.ts";
 import { listFault, listOptions, type ListConfig } from "./config/list.ts";
+import { localBrokerFault, localBrokerOptions, type LocalBrokerConfig } from "./config/local-broker.ts";
 import { mqttOptions, type MqttConfig } from "./config/mqtt.ts";
+import { noticeFault, noticeOptions, type NoticeConfig } from "./config/notice.ts";
 import { isLoopback, type Options, type ValuesOf } from "./config/option.ts";
 import { sessionFault } from "./config/session.ts";
 import { stompFault, stompOptions, stompRouteFault, stompTwins, type StompConfig } from "./config/stomp.ts";
 import { completeService, serviceOptions, type ServiceConfig } from "./config/service.ts";
 import { completeSockets, endpointFault, socketFault, socketOptions, type SocketConfig } from "./config/socket.ts";
+import { spin1Fault, spin1Options, type Spin1Config } from "./config/spin1.ts";
 import { webSocketDialFault, webSocketFault, webSocketOptions, type WebSocketConfig } from "./config/websocket.ts";
 import { parseUci, UciError, type UciSection } from "./lib/uci.ts";
 
@@ -32,6 +35,9 @@ export interface Config {
   readonly enforce: EnforceConfig;
   readonly bulkData: BulkDataConfig;
   readonly lists: readonly ListConfig[];
+  readonly localBroker: LocalBrokerConfig;
+  readonly notice: NoticeConfig;
+  readonly spin1: Spin1Config;
 }
 
 /** Says option, value and line, in words for whoever wrote the file. */
@@ -89,6 +95,22 @@ export const sections: Readonly<
       "A list of addresses and names that the firmware brings. Its name is the Alias of its row in Device.X_SPIN.List, which follows the file at each start.",
   },
   bulk_data: { options: bulkDataOptions, named: false, description: "Reports to collectors: `Device.BulkData.`." },
+  notice: {
+    options: noticeOptions,
+    named: false,
+    description: "What the resident is told, and where. Off as shipped.",
+  },
+  local_broker: {
+    options: localBrokerOptions,
+    named: false,
+    description:
+      "A broker inside the home, for notices to the resident and for SPIN's own topics; never for controllers.",
+  },
+  spin1: {
+    options: spin1Options,
+    named: false,
+    description: "SPIN 1.0's own interfaces, for tools that were made for it. Off as shipped.",
+  },
 };
 
 /** @throws ConfigError naming option, value and line */
@@ -123,6 +145,9 @@ export function parseConfig(source: string): Config {
     enforce: single("enforce", enforceOptions),
     bulkData: single("bulk_data", bulkDataOptions),
     lists: named("list", listOptions),
+    localBroker: single("local_broker", localBrokerOptions),
+    notice: single("notice", noticeOptions),
+    spin1: single("spin1", spin1Options),
   };
   checkTogether(config);
   return deepFreeze(config);
@@ -171,7 +196,8 @@ function readOptions<O extends Options>(section: UciSection, options: O): Values
   return values as ValuesOf<O>;
 }
 
-function checkTogether({ agent, mqtt, stomp, websockets, controllers, sockets, service, lists }: Config): void {
+function checkTogether(config: Config): void {
+  const { agent, mqtt, stomp, websockets, controllers, sockets, service, lists, localBroker, notice, spin1 } = config;
   const levels = ["Summary", "Devices", "Destinations"];
   if (levels.indexOf(agent.privacy_level) > levels.indexOf(agent.privacy_ceiling))
     throw new ConfigError(
@@ -195,6 +221,13 @@ function checkTogether({ agent, mqtt, stomp, websockets, controllers, sockets, s
     ),
     ...stomp.map(stompFault),
     ...lists.map(listFault),
+    localBrokerFault(localBroker),
+    noticeFault(notice, localBroker),
+    spin1Fault(
+      spin1,
+      localBroker,
+      sockets.some(({ enable, role }) => enable && role === "Resident"),
+    ),
     stompTwins(stomp),
     sessionFault(agent, controllers),
     ...controllers.map((each) => stompRouteFault(each, stomp)),

@@ -41,6 +41,7 @@ import { homeZone } from "./home-zone.ts";
 import { identityOf } from "./identity.ts";
 import { startLists } from "./lists.ts";
 import { northbound } from "./northbound.ts";
+import { runNotices } from "./notices.ts";
 import { powerOf, takeRestart } from "./power.ts";
 import { lockState } from "./state-lock.ts";
 import { writeStatus } from "./status.ts";
@@ -104,13 +105,14 @@ export class Gateway {
     const kernel = { helper, store, log: log.child("enforce"), clock: systemClock };
     const { enforcer, enforces } = await makeEnforcer(config, kernel);
     const flowLog = await flowLogOf(config, log);
+    const zone = homeZone(config.agent.timezone, log);
     const home = new Spin({
       clock: systemClock,
       log,
       store,
       sources,
       authority: config.agent.authority,
-      zone: homeZone(config.agent.timezone, log),
+      zone,
       management: await management(config, log),
       enforcer,
       ...(flowLog && { flowLog }),
@@ -150,6 +152,7 @@ export class Gateway {
     });
     const reporting = bulkData.run(below.signal);
     const advertising = this.#advertise(tree, identity.endpointId, below.signal);
+    const telling = runNotices({ config, tree, zone, log }, below.signal);
     const discovering = runDiscovery({ tree, file: config.agent.discovery_file, log }, below.signal);
     try {
       if (enforces) await within(RULES_PATIENCE_MS, home.settled(), signal);
@@ -164,6 +167,7 @@ export class Gateway {
       below.abort();
       await reporting;
       await discovering;
+      await telling;
       await advertising;
       await helperRuns;
       await close();

@@ -10,7 +10,7 @@ const COMES_LATER: ReadonlySet<string> = new Set(["discovery_file"]);
 
 /** In words, one a file. */
 export function unreadableFiles(config: Config): string[] {
-  const { agent, mqtt, stomp, websockets, controllers, bulkData } = config;
+  const { agent, mqtt, stomp, websockets, controllers, bulkData, notice, localBroker } = config;
   const named = (type: string, sections: readonly { readonly name: string }[]) =>
     sections.map((section) => [`${type} '${section.name}'`, section] as const);
   return [
@@ -20,6 +20,8 @@ export function unreadableFiles(config: Config): string[] {
     ...named("websocket", websockets),
     ...named("controller", controllers),
     ["bulk_data", bulkData] as const,
+    ["notice", notice] as const,
+    ["local_broker", localBroker] as const,
   ].flatMap(([section, options]) =>
     Object.entries(options)
       .filter(([option]) => option.endsWith("_file") && !COMES_LATER.has(option))
