@@ -17,7 +17,13 @@ const SPECIAL = [
   ["10.0.0.0/8", "a private range"],
   ["172.16.0.0/12", "a private range"],
   ["192.168.0.0/16", "a private range"],
+  // RFC 6598: between a provider and its homes, and of overlay networks that reach into homes.
+  ["100.64.0.0/10", "a private range"],
+  ["198.18.0.0/15", "a private range"],
   ["fc00::/7", "a private range"],
+  // RFC 3879, long deprecated and still private; RFC 8215, a network's own way to IPv4.
+  ["fec0::/10", "a private range"],
+  ["64:ff9b:1::/48", "a private range"],
   ["169.254.0.0/16", "link-local"],
   ["fe80::/10", "link-local"],
   ["224.0.0.0/4", "a group"],
@@ -27,7 +33,12 @@ const SPECIAL = [
 
 const OPTION = "a report goes there only by option allow_local in bulk_data";
 
-const NAT64 = parsePrefix("64:ff9b::/96") as Prefix;
+/** Addresses that lead to the IPv4 address in them: NAT64, IPv4-compatible, 6to4; in which bits it stands. */
+const LEADING_TO_IPV4 = [
+  ["64:ff9b::/96", 96],
+  ["::/96", 96],
+  ["2002::/16", 16],
+].map(([text, bit]) => ({ prefix: parsePrefix(text as string) as Prefix, bit: bit as number }));
 
 /** All but the public Internet, without the prefixes given. */
 export function forbiddenBut(allowed: readonly string[]): Forbidden {
@@ -35,13 +46,20 @@ export function forbiddenBut(allowed: readonly string[]): Forbidden {
   return (address) => {
     const given = parseAddress(address);
     if (!given) return "no address";
-    // Through NAT64 one reaches the IPv4 address at its end.
-    const words = inPrefix(NAT64, given) ? [0, 0, MAPPED_PREFIX_WORD, given[3] as number] : given;
+    const words = endOf(given);
     if (permitted.some((prefix) => inPrefix(prefix, words))) return undefined;
     const special = SPECIAL.find(({ prefix }) => inPrefix(prefix, words));
     if (special) return special.what;
     return onLink().some((prefix) => inPrefix(prefix, words)) ? "on a link of this gateway" : undefined;
   };
+}
+
+/** The IPv4 address that one reaches by it, if it leads to one. */
+function endOf(given: Uint32Array): ArrayLike<number> {
+  const way = LEADING_TO_IPV4.find(({ prefix }) => inPrefix(prefix, given));
+  if (!way) return given;
+  const [first = 0, second = 0, , last = 0] = given;
+  return [0, 0, MAPPED_PREFIX_WORD, way.bit === 96 ? last : ((first << 16) | (second >>> 16)) >>> 0];
 }
 
 /** The home may have public addresses: IPv6 always has. */
