@@ -11,7 +11,7 @@ import type { Prefix } from "../lib/address.ts";
 import type { Clock } from "../lib/clock.ts";
 import { describe, type Log } from "../lib/log.ts";
 import type { ListBook } from "../spin/lists/book.ts";
-import type { ListContent } from "../spin/lists/content.ts";
+import { bytesOf, type ListContent } from "../spin/lists/content.ts";
 import { NOT_LOADED, type ListDesk, type ListSource, type ListState } from "../spin/lists/desk.ts";
 import { parseList } from "../spin/lists/parse.ts";
 import { fetchList, MAX_LIST_BYTES, type FetchPolicy } from "./list-fetch.ts";
@@ -28,6 +28,9 @@ export interface ListLoaderOptions {
   readonly log: Log;
   /** Of the first attempt again after a failure; doubled up to the list's own interval. */
   readonly retryMs?: number;
+  /** Of all lists together. Default MEMORY_BYTES, DISK_BYTES. */
+  readonly memoryBytes?: number;
+  readonly diskBytes?: number;
 }
 
 /** What is on disk, besides the content. */
@@ -51,6 +54,14 @@ interface Task {
   work: Promise<void>;
 }
 
+/**
+ * All lists together: 64 rows of 500,000 entries would take a gateway's whole memory, and their files the room in which rules
+ * are saved. Four lists of the largest size, or two million names; three of the largest files.
+ */
+const MEMORY_BYTES = 16 << 20;
+const DISK_BYTES = 48 << 20;
+/** Fetched and read at one time: what one server withholds shall not keep the others waiting. */
+const FETCHES = 2;
 const RETRY_MS = 60_000;
 const MAX_RETRY_MS = 6 * 3_600_000;
 /** Lists of many homes must not be fetched at one moment: a tenth more or less. */
@@ -61,6 +72,8 @@ const MAX_TIMER_MS = 2_000_000_000;
 export class ListLoader {
   readonly #options: ListLoaderOptions;
   readonly #tasks = new Map<number, Task>();
+  readonly #waiting: (() => void)[] = [];
+  #fetching = 0;
   #closed = false;
 
   constructor(options: ListLoaderOptions) {
@@ -185,8 +198,16 @@ export class ListLoader {
     time: number,
   ): Promise<boolean> {
     const { source, stop } = task;
-    const content = await parseList(chunks, { format: source.format, excluded: this.#options.excluded() });
+    const content = await parseList(chunks, {
+      format: source.format,
+      excluded: this.#options.excluded(),
+      room: this.#memoryLeft(task),
+    });
     if (stop.signal.aborted) return false;
+    if (content.entries === 0 && content.beyond > 0) {
+      this.#failed(task, "the other lists have taken all the memory that lists may have");
+      return false;
+    }
     if (content.entries === 0) {
       this.#failed(
         task,
@@ -197,7 +218,7 @@ export class ListLoader {
     task.content = content;
     task.failures = 0;
     const { entries, unreadable, passedOver, beyond } = content;
-    const reason = beyond > 0 ? `${beyond} entries are beyond the ${entries} that a list may have` : "";
+    const reason = beyond > 0 ? `${beyond} entries are beyond the ${entries} that there is room for` : "";
     this.#options.book.fill(source.number, content);
     this.#tell(task, {
       status: "Enabled",
@@ -223,10 +244,47 @@ export class ListLoader {
     if (task.stop.signal.aborted) return;
     const jittered = afterMs * (1 + JITTER * (2 * Math.random() - 1));
     const update = () => {
-      task.work = task.work.then(() => this.#update(task));
+      task.work = task.work.then(() => this.#inTurn(() => this.#update(task)));
     };
     task.timer = setTimeout(update, Math.min(jittered, MAX_TIMER_MS));
     task.timer.unref();
+  }
+
+  async #inTurn(work: () => Promise<void>): Promise<void> {
+    while (this.#fetching >= FETCHES) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#fetching++;
+    try {
+      await work();
+    } finally {
+      this.#fetching--;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  /** Bytes that the others leave the list. */
+  #memoryLeft(task: Task): number {
+    let left = this.#options.memoryBytes ?? MEMORY_BYTES;
+    for (const other of this.#tasks.values())
+      if (other !== task && other.content && other.source.enable) left -= bytesOf(other.content);
+    return Math.max(0, left);
+  }
+
+  /** The same of the disk. @throws Error if it is nothing */
+  async #diskLeft(number: number): Promise<number> {
+    const { directory, diskBytes = DISK_BYTES } = this.#options;
+    const own = `${number}.`;
+    const names = (await readdir(directory)).filter((name) => !name.startsWith(own));
+    const sizes = await Promise.all(
+      names.map((name) =>
+        stat(join(directory, name)).then(
+          ({ size }) => size,
+          () => 0,
+        ),
+      ),
+    );
+    const left = sizes.reduce((room, size) => room - size, diskBytes);
+    if (left <= 0) throw new Error("the other lists have taken all the room on the disk that lists may have");
+    return left;
   }
 
   /** Never rejects. */
@@ -236,6 +294,8 @@ export class ListLoader {
     try {
       if (source.url.startsWith("file:")) return await this.#useFile(task);
       const file = this.#path(source.number, "new");
+      const policy = this.#options.policy();
+      const maxBytes = Math.min(policy.maxBytes ?? MAX_LIST_BYTES, await this.#diskLeft(source.number));
       const fetched = await fetchList(
         {
           url: source.url,
@@ -244,7 +304,7 @@ export class ListLoader {
           mayBeLocal: source.mayBeLocal,
           file,
         },
-        this.#options.policy(),
+        { ...policy, maxBytes },
         stop.signal,
       );
       const time = this.#options.clock.now();
@@ -263,7 +323,7 @@ export class ListLoader {
         const { sha256, etag, lastModified } = fetched;
         task.kept = { url: source.url, sha256, etag, lastModified, time };
         await this.#writeKept(source.number, task.kept);
-      }
+      } else throw new Error("it says that nothing changed, and nothing is there");
       this.#schedule(task, source.refreshMs);
     } catch (error) {
       await rm(this.#path(source.number, "new"), { force: true });
@@ -295,7 +355,7 @@ export class ListLoader {
     this.#options.desk.tell(task.source.number, state);
   }
 
-  #path(number: number, kind: "list" | "json" | "new"): string {
+  #path(number: number, kind: "list" | "json" | "new" | "list.corrupt"): string {
     return join(this.#options.directory, `${number}.${kind}`);
   }
 
@@ -319,14 +379,15 @@ export class ListLoader {
 
   async #forget(number: number): Promise<void> {
     if (this.#tasks.has(number)) return;
-    await Promise.all((["list", "json", "new"] as const).map((kind) => rm(this.#path(number, kind), { force: true })));
+    const kinds = ["list", "json", "new", "list.corrupt"] as const;
+    await Promise.all(kinds.map((kind) => rm(this.#path(number, kind), { force: true })));
   }
 
   /** Files of lists that are gone. */
   async #forgetStrangers(): Promise<void> {
     const { directory, desk } = this.#options;
     for (const name of await readdir(directory)) {
-      const number = Number(/^(\d+)\.(?:list|json|new)$/.exec(name)?.[1] ?? -1);
+      const number = Number(/^(\d+)\.(?:list|json|new|list\.corrupt)$/.exec(name)?.[1] ?? -1);
       if (number >= 0 && !desk.source(number)) await rm(join(directory, name), { force: true });
     }
   }

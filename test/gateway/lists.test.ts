@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { fetchList, type FetchPolicy } from "../../src/gateway/list-fetch.ts";
-import { ListLoader } from "../../src/gateway/list-loader.ts";
+import { ListLoader, type ListLoaderOptions } from "../../src/gateway/list-loader.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { ListBook } from "../../src/spin/lists/book.ts";
@@ -176,6 +176,7 @@ describe("the loader", () => {
   async function running<T>(
     work: (parts: { desk: ListDesk; book: ListBook }) => Promise<T>,
     first = source(),
+    limits: Pick<ListLoaderOptions, "memoryBytes" | "diskBytes"> = {},
   ): Promise<T> {
     const desk = new ListDesk();
     const book = new ListBook();
@@ -193,6 +194,7 @@ describe("the loader", () => {
       clock: systemClock,
       log: silentLog,
       retryMs: 50,
+      ...limits,
     });
     try {
       await loader.open();
@@ -284,5 +286,65 @@ describe("the loader", () => {
     handler = (_request, response) => (++calls < 3 ? response.writeHead(503).end() : response.end(GOOD));
     await running(async ({ desk }) => becomes(desk, { status: "Enabled" }));
     expect(calls).toBe(3);
+  });
+
+  const names = (count: number, of: string) => Array.from({ length: count }, (_, k) => `${of}${k}.example\n`).join("");
+
+  test("gives all lists together no more memory than there is, by whoever they are", async () => {
+    handler = (request, response) => response.end(names(1000, (request.url ?? "").slice(1)));
+    await running(
+      async ({ desk, book }) => {
+        await becomes(desk, { status: "Enabled", entries: 1000 });
+        book.put({ number: 4, enable: true });
+        desk.put(source({ number: 4, url: `${base}/more` }));
+        await eventually(
+          () => Promise.resolve(desk.state(4)),
+          ({ status, entries, reason }) => status === "Enabled" && entries === 500 && reason.includes("500 entries"),
+          { what: "half of it" },
+        );
+        book.put({ number: 5, enable: true });
+        desk.put(source({ number: 5, url: "", content: "third.example" }));
+        await eventually(
+          () => Promise.resolve(desk.state(5)),
+          ({ status, reason }) => status === "Error" && reason.includes("memory"),
+          { what: "no room" },
+        );
+        // What another gives back can be had.
+        desk.put(source({ enable: false }));
+        desk.refresh(4);
+        await eventually(
+          () => Promise.resolve(desk.state(4)),
+          ({ entries, reason }) => entries === 1000 && reason === "",
+          { what: "all of it" },
+        );
+      },
+      source(),
+      { memoryBytes: 1500 * 8 },
+    );
+  });
+
+  test("keeps no more on the disk than all lists together may", async () => {
+    const text = names(1000, "name");
+    handler = (_request, response) => response.end(text);
+    await running(
+      async ({ desk, book }) => {
+        await becomes(desk, { status: "Enabled" });
+        book.put({ number: 4, enable: true });
+        desk.put(source({ number: 4 }));
+        await eventually(
+          () => Promise.resolve(desk.state(4)),
+          ({ status, reason }) => status === "Error" && reason.includes("larger than"),
+          { what: "no room" },
+        );
+        expect(readdirSync(join(folder, "lists")).sort()).toEqual(["3.json", "3.list"]);
+      },
+      source(),
+      { diskBytes: Math.floor(text.length * 1.5) },
+    );
+  });
+
+  test("does not take for loaded what a server says has not changed", async () => {
+    handler = (_request, response) => response.writeHead(304).end();
+    await running(async ({ desk }) => becomes(desk, { status: "Error", reason: /nothing changed/ }));
   });
 });

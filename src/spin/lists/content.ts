@@ -7,6 +7,10 @@ import { inRanges, normalized, type ListRanges } from "./ranges.ts";
 /** More entries than this are left out of a list. Twice the target's; 4 MB as names, 4 MB as IPv4 addresses. */
 export const MAX_ENTRIES = 500_000;
 
+/** What an entry takes: a hash of a name, an IPv4 range, an IPv6 range. */
+const NAME_BYTES = 8;
+const RANGE_BYTES = { 4: 8, 6: 32 } as const;
+
 export interface ListContent extends ListRanges {
   readonly names: NameTable;
   /** Taken in. */
@@ -15,7 +19,7 @@ export interface ListContent extends ListRanges {
   readonly unreadable: number;
   /** Entries that may not be in a list: private, the home's, the gateway's own, whole top-level domains. */
   readonly passedOver: number;
-  /** Entries beyond the limit. */
+  /** Entries beyond the limit, or for which there was no room. */
   readonly beyond: number;
 }
 
@@ -24,10 +28,16 @@ export function holdsAddress({ v4, v6 }: ListRanges, words: ArrayLike<number>, o
   return isIPv4(words, offset) ? inRanges(v4, 1, words, offset + 3) : inRanges(v6, 4, words, offset);
 }
 
+export function bytesOf({ v4, v6, names }: ListContent): number {
+  return v4.byteLength + v6.byteLength + names.bytes;
+}
+
 /** Takes entries one by one. */
 export class ListBuilder {
   readonly #excluded: readonly Prefix[];
   readonly #limit: number;
+  /** Bytes. */
+  #room: number;
   #v4 = new Growing();
   #v6 = new Growing();
   #names = new Float64Array(1024);
@@ -37,20 +47,30 @@ export class ListBuilder {
   passedOver = 0;
   beyond = 0;
 
-  /** @param excluded no entry that overlaps one of these is taken */
-  constructor(excluded: readonly Prefix[], limit = MAX_ENTRIES) {
+  /** @param excluded no entry that overlaps one of these is taken @param room bytes that the content may take */
+  constructor(excluded: readonly Prefix[], limit = MAX_ENTRIES, room = Infinity) {
     this.#excluded = excluded;
     this.#limit = limit;
+    this.#room = room;
+  }
+
+  /** Counts an entry in, or as one too many. */
+  #admits(bytes: number): boolean {
+    if (this.entries >= this.#limit || this.#room < bytes) {
+      this.beyond++;
+      return false;
+    }
+    this.#room -= bytes;
+    this.entries++;
+    return true;
   }
 
   prefix(prefix: Prefix): void {
+    const family = prefixFamily(prefix);
     if (this.#excluded.some((other) => overlap(prefix, other))) this.passedOver++;
-    else if (this.entries >= this.#limit) this.beyond++;
-    else {
-      this.entries++;
-      const isFour = prefixFamily(prefix) === 4;
+    else if (this.#admits(RANGE_BYTES[family])) {
       const last = lastOf(prefix);
-      if (isFour) this.#v4.push([prefix.words[3] as number, last[3] as number]);
+      if (family === 4) this.#v4.push([prefix.words[3] as number, last[3] as number]);
       else this.#v6.push([...prefix.words, ...last]);
     }
   }
@@ -58,9 +78,7 @@ export class ListBuilder {
   /** @param name canonical, two labels at least: a whole top-level domain is nobody's */
   name(name: string): void {
     if (!name.includes(".")) this.passedOver++;
-    else if (this.entries >= this.#limit) this.beyond++;
-    else {
-      this.entries++;
+    else if (this.#admits(NAME_BYTES)) {
       if (this.#nameCount === this.#names.length) {
         const grown = new Float64Array(2 * this.#nameCount);
         grown.set(this.#names);

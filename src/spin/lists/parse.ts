@@ -15,6 +15,8 @@ export type ListFormat = (typeof LIST_FORMATS)[number];
 const MAX_LINE = 4096;
 /** So many lines are read before others get a turn: some 10 ms. */
 const LINES_A_TURN = 4000;
+/** And so many characters of them: a line may hold two thousand names. */
+const LETTERS_A_TURN = 65_536;
 /** Columns of a CSV line that are tried. */
 const MAX_COLUMNS = 32;
 const NEWLINE = 10;
@@ -24,21 +26,27 @@ export interface ParseOptions {
   /** What may not be in a list. */
   readonly excluded: readonly Prefix[];
   readonly limit?: number;
+  /** Bytes that the content may take. */
+  readonly room?: number;
 }
 
 type LineReader = (line: string, builder: ListBuilder) => void;
 
 export async function parseList(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  { format, excluded, limit = MAX_ENTRIES }: ParseOptions,
+  { format, excluded, limit = MAX_ENTRIES, room = Infinity }: ParseOptions,
 ): Promise<ListContent> {
-  const builder = new ListBuilder(excluded, limit);
+  const builder = new ListBuilder(excluded, limit, room);
   const read = readerOf(format);
   let lines = 0;
+  let letters = 0;
   for await (const line of linesOf(chunks)) {
     if (line === undefined) builder.unreadable++;
     else read(line, builder);
-    if (++lines % LINES_A_TURN === 0) await immediate();
+    letters += line?.length ?? MAX_LINE;
+    if (++lines < LINES_A_TURN && letters < LETTERS_A_TURN) continue;
+    lines = letters = 0;
+    await immediate();
   }
   return await builder.finish();
 }

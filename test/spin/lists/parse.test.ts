@@ -182,3 +182,21 @@ test("ranges are disjoint, sorted and merged, whatever they were", async () => {
   expect([...top]).toEqual([0xfffffff0, 0xffffffff]);
   expect([...without(Uint32Array.of(1, 5, 10, 20, 30, 40), Uint32Array.of(20, 25), 1)]).toEqual([1, 5, 30, 40]);
 });
+
+test("long lines full of names give others their turn as well", async () => {
+  const line = Buffer.from(`0.0.0.0 ${"a.example ".repeat(400)}\n`);
+  let turns = 0;
+  let isDone = false;
+  const turn = () => {
+    turns++;
+    if (!isDone) setImmediate(turn);
+  };
+  setImmediate(turn);
+  await parseList(
+    Array.from({ length: 500 }, () => line),
+    { format: "Hosts", excluded: [] },
+  );
+  isDone = true;
+  // 2 MB, 200,000 names.
+  expect(turns).toBeGreaterThan(20);
+});
