@@ -25,7 +25,7 @@ import { privacy } from "./ctl-privacy.ts";
 import { undo } from "./ctl-undo.ts";
 import type { Io } from "./io.ts";
 import { printJson, type Json } from "./json.ts";
-import { escapeLines } from "./text.ts";
+import { escapeLines, manual } from "./text.ts";
 
 interface Entry {
   readonly run: Word;
@@ -196,14 +196,10 @@ function outcomeOf(error: unknown, signal: AbortSignal): [code: ExitCode, text: 
 }
 
 export function helpText(): string {
-  const lines = (entries: readonly (readonly [string, string])[]) => {
-    const width = Math.max(...entries.map(([left]) => left.length));
-    return entries.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`).join("\n");
-  };
   const options = (all: {
     readonly [name: string]: { readonly value?: string; readonly help: string; readonly default?: string };
   }) =>
-    lines(
+    manual(
       Object.entries(all).map(([name, { value, help, default: byDefault }]) => [
         `--${name}${value === undefined ? "" : ` ${value}`}`,
         byDefault === undefined ? help : `${help} (default ${byDefault})`,
@@ -211,10 +207,10 @@ export function helpText(): string {
     );
   return [
     "spin-usp ctl [OPTION…] WORD …",
-    `\nWords\n${lines(Object.values(WORDS).map(({ usage, help }) => [usage, help] as const))}`,
+    `\nWords\n${manual(Object.values(WORDS).map(({ usage, help }) => [usage, help] as const))}`,
     "\nDEVICE is a MAC address, name, host name, IP address or alias.",
     `\nOptions of words\n${options(WORD_OPTIONS)}`,
-    `\nHow to reach the agent; also in the environment, as SPIN_USP_BROKER …, or in ~/.config/spin-usp/ctl.json\n${options(CONNECTION)}`,
-    "\nExit codes: 0 done, 1 refused by the agent, 2 wrong words or options, 3 no broker, 4 no answer in time, 5 partly done",
+    `\nHow to reach the agent; also in the environment, as SPIN_USP_BROKER …, or in\n~/.config/spin-usp/ctl.json\n${options(CONNECTION)}`,
+    "\nExit codes: 0 done, 1 refused by the agent, 2 wrong words or options, 3 no broker,\n4 no answer in time, 5 partly done",
   ].join("\n");
 }

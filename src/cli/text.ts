@@ -21,6 +21,30 @@ export function table(columns: readonly Column[], rows: readonly (readonly strin
   return [line(columns.map(({ title }) => title)), ...cells.map(line)].join("\n");
 }
 
+/** Where the right column of a manual begins, and where its lines end at the latest: terminals are seldom narrower. */
+const MANUAL_LEFT = 32;
+const MANUAL_WIDTH = 96;
+
+/** What there is, and what it does: the right column broken at blanks, below the left where that is long. */
+export function manual(entries: readonly (readonly [left: string, right: string])[]): string {
+  const left = Math.min(MANUAL_LEFT, Math.max(...entries.map((entry) => width(entry[0]) + 4)));
+  return entries
+    .flatMap(([name, help]) => {
+      const lines = [""];
+      for (const word of help.split(" ")) {
+        const line = lines.at(-1) as string;
+        if (line === "") lines[lines.length - 1] = word;
+        else if (left + width(line) + 1 + width(word) <= MANUAL_WIDTH) lines[lines.length - 1] = `${line} ${word}`;
+        else lines.push(word);
+      }
+      const start = `  ${name}`;
+      const fits = width(start) + 2 <= left;
+      const rest = lines.map((line, at) => (fits && at === 0 ? start.padEnd(left) : " ".repeat(left)) + line);
+      return fits ? rest : [start, ...rest];
+    })
+    .join("\n");
+}
+
 function width(text: string): number {
   return [...text].length;
 }

@@ -568,6 +568,7 @@ describe("options of ctl", () => {
     expect(code).toBe(0);
     for (const text of ["block DEVICE|DESTINATION", "--password-file FILE", "SPIN_USP_BROKER", "Exit codes"])
       expect(out).toContain(text);
+    expect(out.split("\n").filter((line) => [...line].length > 100)).toEqual([]);
   });
 
   test("without an agent it asks for one", async () => {
