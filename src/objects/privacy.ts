@@ -137,7 +137,8 @@ export function spinPolicy(tree: () => Tree, options: SpinPolicyOptions = {}): M
         return notYours(node, `of ${reporter}`);
       if (node.object.path !== "Device.LocalAgent.Request.{i}.") return undefined;
       const originator = text(node, "Originator") ?? "";
-      if (originator === endpointId || roles.has(ROLE_ADMIN) || roles.has(ROLE_AGENT)) return undefined;
+      // What is done in the home the resident may end, a capture above all.
+      if (originator === endpointId || roles.has(ROLE_ADMIN) || isAtHome({ roles })) return undefined;
       return new UspError(
         UspErrorCode.PermissionDenied,
         `${node.path}${command}: the operation is another controller's`,

@@ -90,6 +90,18 @@ describe("who", () => {
     await gateway.resident.ask(operation(`${path}Cancel()`));
     expect(await hears(gateway.resident, traffic())).toContain("7023");
   });
+
+  test("the resident ends what a controller began; another controller does not", async () => {
+    await start();
+    capture.holds = true;
+    const operator = gateway.as("Operator");
+    await subscribe(operator, "OperationComplete", traffic());
+    const path = /Device\.LocalAgent\.Request\.\d+\./.exec(print(await operator.ask(operation(traffic()))))?.[0] ?? "";
+    await until(() => capture.asked.length === 1, "it runs");
+    expect((await refusal(gateway.peer("self::operator2"), `${path}Cancel()`)).errCode).toBe(7006);
+    await gateway.resident.ask(operation(`${path}Cancel()`));
+    expect(await hears(operator, traffic())).toContain("7023");
+  });
 });
 
 describe("what of packets", () => {

@@ -92,16 +92,14 @@ export class LiveCaptures implements LiveCapture {
 
   async run(request: CaptureRequest, signal: AbortSignal): Promise<CaptureResult> {
     const key = request.mac === undefined ? request.interfaces.join("+") : keyOfDevice(request.mac);
-    const busy = this.#running.has(key)
-      ? "a capture of it runs already"
-      : this.#running.size >= this.#limits.captures
-        ? `${this.#limits.captures} captures run already`
-        : undefined;
-    if (busy !== undefined) return nothing("Busy", busy);
     const unusable = this.#options.tap.unusable();
     if (unusable !== undefined) return nothing("Failed", unusable);
     const first = request.visible();
     if (typeof first !== "string") return nothing("Refused", first.denied);
+    if (this.#running.has(key)) return nothing("Busy", "a capture of it runs already");
+    // Controllers from afar can't take them all: one is left for the resident, and for whom it lets see all.
+    const most = this.#limits.captures - (first === "Frames" ? 0 : 1);
+    if (this.#running.size >= most) return nothing("Busy", `${this.#running.size} captures run already`);
     this.#running.add(key);
     try {
       const capture = new Capture(request, first, this.#options, this.#limits);

@@ -224,6 +224,20 @@ describe("a capture", () => {
     expect(await result).toMatchObject({ status: "Partial", reason: "the resident said no" });
   });
 
+  it("leaves one of the four to whoever may see all", async () => {
+    const all = captures();
+    const stop = new AbortController();
+    const visible = () => "Headers" as const;
+    const running = [1, 2, 3].map((mac) => all.run(request({ mac, visible }), stop.signal));
+    expect(await all.run(request({ mac: 4, visible }), never)).toMatchObject({
+      status: "Busy",
+      reason: expect.stringMatching(/3 captures/) as string,
+    });
+    running.push(all.run(request({ mac: 4 }), stop.signal));
+    stop.abort();
+    expect((await Promise.all(running)).map(({ status }) => status)).toEqual(new Array(4).fill("Canceled"));
+  });
+
   it("is one of a device at a time, and one of four", async () => {
     const all = captures();
     const stop = new AbortController();
