@@ -19,7 +19,6 @@ const SPECIAL = [
   ["192.168.0.0/16", "a private range"],
   // RFC 6598: between a provider and its homes, and of overlay networks that reach into homes.
   ["100.64.0.0/10", "a private range"],
-  ["198.18.0.0/15", "a private range"],
   ["fc00::/7", "a private range"],
   // RFC 3879, long deprecated and still private; RFC 8215, a network's own way to IPv4.
   ["fec0::/10", "a private range"],
