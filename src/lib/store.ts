@@ -17,6 +17,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   unlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -39,6 +40,8 @@ export interface Store {
   save(name: string, value: unknown): Promise<void>;
   /** Takes a document away that says nothing of use, though it parses; it is logged, and kept as `NAME.json.corrupt`. */
   setAside(name: string, why: string): void;
+  /** Deletes what was so taken away, if it was. */
+  dropAside?(name: string): void;
   /** Resolves when all that was saved before is on disk or was refused; what was refused is tried once more. */
   flush(): Promise<void>;
   /** Why some document can't be saved at present, in words; empty if all are on disk. They are tried again by themselves. */
@@ -126,6 +129,10 @@ class DirectoryStore implements Store {
     renameSync(path, aside);
     syncDirectory(this.directory);
     this.#log.error(`${path} is corrupt (${why}); set aside as ${aside}, starting without it`);
+  }
+
+  dropAside(name: string): void {
+    rmSync(`${this.#path(name)}.corrupt`, { force: true });
   }
 
   get refusal(): string {

@@ -733,9 +733,9 @@ export class Spin implements Home {
       rows,
     );
     if (mac === undefined) this.history.erase();
-    const { flowLog } = this.#options;
+    const { flowLog, store } = this.#options;
+    for (const document of [STATE_DOCUMENT, HISTORY_DOCUMENT]) store?.dropAside?.(document);
     await Promise.all([this.save(), mac === undefined ? flowLog?.eraseAll() : flowLog?.erase(mac)]);
-    if (flowLog?.refusal) throw new Error(`flow log: ${flowLog.refusal}`);
     return erased;
   }
 

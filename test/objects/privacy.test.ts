@@ -351,6 +351,18 @@ describe("EraseHistory()", () => {
     expect(JSON.stringify(gateway.store.load("home"))).not.toContain("secret.example");
   });
 
+  test("takes what was set aside as damaged, and says so where the disk refuses", async () => {
+    const clock = new ManualClock(START);
+    const flowLog = new FlowLog({ files: memoryFiles(), clock, log: silentLog, bytes: 1_000_000, days: 7 });
+    const dropped: string[] = [];
+    const store = { ...memoryStore(), dropAside: (name: string) => void dropped.push(name) };
+    await start({ clock, flowLog, store });
+    await run(gateway.resident, ERASE, { PhysAddress: PHONE });
+    expect(dropped).toEqual(["home", "history"]);
+    flowLog.erase = () => Promise.reject(new Error("EROFS"));
+    expect(await refusal(gateway.resident, ERASE, { PhysAddress: PHONE })).toMatchObject({ errCode: 7022 });
+  });
+
   test("of the home takes that of all", async () => {
     const flowLog = await withHistory();
     expect(rowsOf(await everything())).toBeGreaterThan(3);
