@@ -59,7 +59,9 @@ const FLUSH_MS = 100;
 const HEADER_SNAP = 512;
 
 const keyOfDevice = (mac: number) => mac.toString(16).padStart(12, "0");
-const DEVICE_KEY = /^[0-9a-f]{12}$/;
+/** Of files: what a controller has kept of a device does not take the place of what the resident has. */
+const HEADERS = "-headers";
+const DEVICE_KEY = /^[0-9a-f]{12}(?:-headers)?$/;
 
 const VISIBLE: readonly Visible[] = ["Frames", "Headers", "HeadersWithoutPeers"];
 
@@ -87,7 +89,11 @@ export class LiveCaptures implements LiveCapture {
   /** Those of interfaces hold frames of each of their devices. */
   forget(mac?: number): Promise<number> {
     const own = mac === undefined ? undefined : keyOfDevice(mac);
-    return Promise.resolve(this.#files.removeWhere((key) => own === undefined || key === own || !DEVICE_KEY.test(key)));
+    return Promise.resolve(
+      this.#files.removeWhere(
+        (key) => own === undefined || key === own || key === `${own}${HEADERS}` || !DEVICE_KEY.test(key),
+      ),
+    );
   }
 
   async run(request: CaptureRequest, signal: AbortSignal): Promise<CaptureResult> {
@@ -103,7 +109,8 @@ export class LiveCaptures implements LiveCapture {
     this.#running.add(key);
     try {
       const capture = new Capture(request, first, this.#options, this.#limits);
-      return await capture.run((failed) => this.#sink(key, request, failed, signal), signal);
+      const file = first === "Frames" ? key : `${key}${HEADERS}`;
+      return await capture.run((failed) => this.#sink(file, request, failed, signal), signal);
     } catch (error) {
       this.#options.log.error("a live capture failed", error);
       return nothing("Failed", "the capture failed; the agent's log says more");

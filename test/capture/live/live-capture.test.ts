@@ -434,6 +434,20 @@ describe("a target", () => {
 describe("a capture that is kept", () => {
   const kept = () => readdirSync(join(folder, "kept"));
 
+  it("for a controller does not take the place of the resident's own, and goes with the device as that does", async () => {
+    const all = captures();
+    const capture = async (visible: "Frames" | "Headers") => {
+      await all.run(request({ durationMs: 20, visible: () => visible }), never);
+    };
+    await capture("Frames");
+    await capture("Headers");
+    await capture("Headers");
+    expect(kept().sort()).toEqual(["capture-020000000002-headers.pcap", "capture-020000000002.pcap"]);
+    expect(await all.forget(CAMERA + 1)).toBe(0);
+    expect(await all.forget(CAMERA)).toBe(2);
+    expect(kept()).toEqual([]);
+  });
+
   it("is a file of the agent's alone, which the next one of the device replaces", async () => {
     const all = captures();
     for (const payload of ["first", "second"]) {
