@@ -59,6 +59,8 @@ const FAMILIES = [4, 6] as const;
  * reads all that a set holds.
  */
 const BOOT_RANGES = 60_000;
+/** All places together: the kernel takes 140 bytes for each (measured), and eight of the largest lists would take all of a gateway. */
+const KERNEL_RANGES = 500_000;
 const PLACES_SET = "list_places";
 const COUNTED = LIST_RULE_MAPS.filter((map) => map !== "list_used");
 
@@ -164,6 +166,11 @@ export class KernelLists {
     let at = this.#places.findIndex((place) => place?.list === list);
     if (!content) return at < 0 ? undefined : await this.#drop(at);
     if (this.#transport.bulk === undefined) refuseBig(content);
+    const others = this.#places.reduce((sum, place) => sum + (place?.list === list ? 0 : countOf(place?.content)), 0);
+    if (others + countOf(content) > KERNEL_RANGES)
+      throw new ListRefusal(
+        `it holds ${countOf(content)} addresses and prefixes, and other lists in rules ${others}; the kernel has room for ${KERNEL_RANGES} together`,
+      );
     if (at < 0) at = this.#places.findIndex((place) => place === undefined);
     if (at < 0)
       throw new ListRefusal(`rules name ${PLACES} lists with addresses already; the kernel has room for no more`);
@@ -333,8 +340,12 @@ export class KernelLists {
   }
 }
 
-function refuseBig({ v4, v6 }: ListRanges): void {
-  const count = v4.length / 2 + v6.length / 8;
+function countOf(content: ListRanges | undefined): number {
+  return content ? content.v4.length / 2 + content.v6.length / 8 : 0;
+}
+
+function refuseBig(content: ListRanges): void {
+  const count = countOf(content);
   if (count > SCRIPT_LIMIT)
     throw new ListRefusal(
       `it holds ${count} addresses and prefixes; without the helper ${SCRIPT_LIMIT} is all that can be enforced`,

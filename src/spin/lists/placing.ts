@@ -25,6 +25,8 @@ export interface PlacingOptions {
 export class Placing {
   readonly #options: PlacingOptions;
   readonly #placed = new Map<number, ListRanges>();
+  /** What was refused of lists that are placed as they were before. */
+  readonly #refused = new Map<number, ListRanges>();
   #started = false;
   #isDue = false;
   #working: Promise<void> | undefined;
@@ -92,6 +94,7 @@ export class Placing {
           if (this.#wanted().has(number)) continue;
           await enforcer.list?.(number, undefined);
           this.#placed.delete(number);
+          this.#refused.delete(number);
         }
         this.#failures = 0;
       } catch (error) {
@@ -107,15 +110,19 @@ export class Placing {
   }
 
   async #place(number: number, content: ListRanges): Promise<void> {
-    const { enforcer, book } = this.#options;
+    const { enforcer, book, log } = this.#options;
     try {
       await enforcer.list?.(number, content);
     } catch (error) {
       if (!(error instanceof ListRefusal)) throw error;
-      this.#placed.delete(number);
-      book.placed(number, false, error.message);
+      // An update that is too big leaves its rules what they had.
+      if (!this.#placed.has(number)) book.placed(number, false, error.message);
+      else if (this.#refused.get(number) !== content)
+        log.warn(`list ${number} stays in the kernel as it was: ${error.message}`);
+      this.#refused.set(number, content);
       return;
     }
+    this.#refused.delete(number);
     this.#placed.set(number, content);
     book.placed(number, true);
   }
