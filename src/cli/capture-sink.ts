@@ -15,8 +15,13 @@ export interface CaptureSink {
   close(): Promise<void>;
 }
 
-/** @throws Error where the address is none of ours, or its port is taken */
-export async function openCaptureSink(out: Writable, host: string, port: number): Promise<CaptureSink> {
+/** `begin` comes before the first byte. @throws Error where the address is none of ours, or its port is taken */
+export async function openCaptureSink(
+  out: Writable,
+  host: string,
+  port: number,
+  begin?: () => Promise<void>,
+): Promise<CaptureSink> {
   const path = `/${randomBytes(16).toString("hex")}.pcap`;
   let bytes = 0;
   let taken = false;
@@ -26,6 +31,7 @@ export async function openCaptureSink(out: Writable, host: string, port: number)
   const take = async (request: IncomingMessage, response: ServerResponse) => {
     request.on("data", (chunk: Buffer) => (bytes += chunk.length));
     try {
+      await begin?.();
       await pipeline(request, out, { end: false });
       response.writeHead(201).end();
       settle.resolve();

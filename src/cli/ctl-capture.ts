@@ -1,6 +1,7 @@
 /** `ctl capture`: what a device sends and gets, into a file or a program, while it happens. */
 import { createWriteStream, type WriteStream } from "node:fs";
 import { once } from "node:events";
+import { stat, truncate, unlink } from "node:fs/promises";
 import { isIP } from "node:net";
 import type { Writable } from "node:stream";
 import type { Controller, Notification, Subscription } from "../controller/controller.ts";
@@ -31,21 +32,30 @@ export const capture: Word = async (context) => {
     throw new UsageError("-o -: standard output is a terminal, and a capture is for a program to read");
   const input = inputOf(context);
   const device = deviceOf(await devicesOfHome(context), wanted);
-  const out = output === "-" ? (io.binary as Writable) : await fileFor(output);
+  const isFile = output !== "-";
+  const isNew = isFile && (await stat(output).catch(() => undefined)) === undefined;
+  // An older capture there goes when the first byte of this one comes: one that is refused must not cost it.
+  const out = isFile ? await fileFor(output, "a") : (io.binary as Writable);
+  let came = 0;
   try {
     const { host, port } = await whereToListen(context);
-    const sink = await listen(out, host, port);
+    const sink = await listen(out, host, port, isFile ? () => emptied(output) : undefined);
     try {
       const command = `${pathOf(device)}CaptureTraffic()`;
       tellErr(context, `capturing ${nameOfDevice(device)} (${text(device["PhysAddress"])}); Ctrl-C ends it`);
       return await run(context, command, { ...input, FileTarget: sink.url }, sink);
     } finally {
       await sink.close();
+      came = sink.bytes;
     }
   } finally {
-    if (output !== "-") await new Promise((resolve) => out.end(resolve));
+    if (isFile) await new Promise((resolve) => out.end(resolve));
+    if (isNew && came === 0) await unlink(output).catch(() => undefined);
   }
 };
+
+/** What is no file, as a pipe, can't be emptied. */
+const emptied = (path: string) => truncate(path).catch(() => undefined);
 
 /** @throws UsageError */
 function inputOf({ options }: WordContext): Record<string, string> {
@@ -70,8 +80,8 @@ function inputOf({ options }: WordContext): Record<string, string> {
 }
 
 /** Readable by us alone: it is what somebody said. @throws UsageError */
-export async function fileFor(path: string): Promise<WriteStream> {
-  const file = createWriteStream(path, { mode: 0o600 });
+export async function fileFor(path: string, flags: "a" | "w" = "w"): Promise<WriteStream> {
+  const file = createWriteStream(path, { mode: 0o600, flags });
   try {
     await once(file, "open");
   } catch (error) {
@@ -105,9 +115,14 @@ async function whereToListen({ options, connection }: WordContext): Promise<{ ho
   }
 }
 
-async function listen(out: Writable, host: string, port: number): Promise<CaptureSink> {
+async function listen(
+  out: Writable,
+  host: string,
+  port: number,
+  begin: (() => Promise<void>) | undefined,
+): Promise<CaptureSink> {
   try {
-    return await openCaptureSink(out, host, port);
+    return await openCaptureSink(out, host, port, begin);
   } catch (error) {
     throw new UsageError(`can't listen at ${host}: ${(error as Error).message}`);
   }

@@ -27,6 +27,7 @@ export const merge: Word = async (context) => {
   if (args.length !== (options.undo === true ? 1 : 2)) throw new UsageError("merge DEVICE INTO | merge --undo DEVICE");
   const rows = await rowsOf(context, "Device");
   const [from, into] = args.map((wanted) => rowOf(rows, wanted)) as [Row, Row | undefined];
+  if (from === into) throw new UsageError(`merge: both are ${named(from.row)}`);
   const target = into?.path.replace(/\.$/, "") ?? "";
   await context.controller.run(`${pathOf(from.row)}MergeInto()`, { Device: target });
   if (options.json === true) sayJson(context, { PhysAddress: text(from.row["PhysAddress"]), MergedInto: target });

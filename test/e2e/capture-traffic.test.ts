@@ -141,6 +141,15 @@ describeUnless(sceneMissing() ?? missing("tcpdump"), "captures of a live home", 
       expect(nobody).toMatchObject({ code: 2, err: expect.stringContaining("no device") as string });
       expect(existsSync(path("none.pcap"))).toBe(false);
       expect(nowhere).toMatchObject({ code: 2, err: expect.stringContaining("-o FILE") as string });
+      // One that is refused leaves no file, and an older one there as it was.
+      const before = readFileSync(path("j.pcap"));
+      for (const file of ["j.pcap", "refused.pcap"])
+        expect(await ctl("capture", camera.mac, "-o", path(file), "--snap", "70000").ended).toMatchObject({ code: 1 });
+      expect(existsSync(path("refused.pcap"))).toBe(false);
+      expect(readFileSync(path("j.pcap")).equals(before)).toBe(true);
+      // One that is not takes its place.
+      await ctl("capture", camera.mac, "-o", path("j.pcap"), "--packets", "1").ended;
+      expect(packetsIn(readFileSync(path("j.pcap")))).toHaveLength(1);
       expect(full).toMatchObject({ code: 3, err: expect.stringContaining("no space") as string });
     } finally {
       clearInterval(talking);
@@ -255,7 +264,8 @@ describeUnless(sceneMissing() ?? missing("tcpdump"), "captures of a live home", 
       device: words[1] as string,
     });
     const location = output.get("FileLocation") as string;
-    expect(location).toBe(join(kept, "captures", `capture-${camera.mac.replaceAll(":", "").toLowerCase()}.pcap`));
+    const name = `capture-${camera.mac.replaceAll(":", "").toLowerCase()}-headers.pcap`;
+    expect(location).toBe(join(kept, "captures", name));
     expect(statSync(location).mode & 0o777).toBe(0o600);
     expect(existsSync(mark)).toBe(false);
     // And what is captured is one device, whatever is said: SPIN took `ether host` and all that stood behind it.

@@ -75,6 +75,7 @@ describeUnless(sceneMissing(), "the resident's devices", () => {
   test.each([
     [["merge"]],
     [["merge", "annas-phone"]],
+    [["merge", "annas-phone", "annas-phone"]],
     [["merge", "a", "b", "c"]],
     [["device"]],
     [["device", "nobody"]],
