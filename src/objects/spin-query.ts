@@ -1,7 +1,7 @@
 /** `Query()` and `ResolveIncident()`: what the home remembers, as far as the caller may see it. */
 import { ROOT } from "../../datamodel/spin.ts";
 import { UNKNOWN_TIME } from "../../datamodel/values.ts";
-import { isIPv4, parseAddress } from "../lib/address.ts";
+import { isIPv4, parseAddress, parseMac } from "../lib/address.ts";
 import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import type { Caller, CommandCall } from "../model/implementation.ts";
 import { QueryError } from "../spin/types.ts";
@@ -44,17 +44,18 @@ export async function query(parts: Parts, level: PrivacyLevel, args: QueryArgume
   const filter = filterOf(args);
   if (filter.destination !== undefined && !secured)
     throw new UspError(UspErrorCode.PermissionDenied, "Destination can't be searched for: it is secured");
+  const shown = <R extends object>(found: QueryPage<R>) => withoutIgnored(home, found);
   accessed?.(caller, `Query(${kind})`, secured && kind !== "History");
   try {
     switch (kind) {
       case "Flows":
-        return page(await home.past.flows(filter), flowColumns);
+        return page(shown(await home.past.flows(filter)), flowColumns);
       case "Destinations":
-        return page(home.queryDestinations(filter), (row) => destinationColumns(row, secured));
+        return page(shown(home.queryDestinations(filter)), (row) => destinationColumns(row, secured));
       case "DNSQueries":
-        return page(await home.past.questions(filter), questionColumns);
+        return page(shown(await home.past.questions(filter)), questionColumns);
       case "Blocked":
-        return page(await home.past.blocked(filter), (row) => blockedColumns(row, secured));
+        return page(shown(await home.past.blocked(filter)), (row) => blockedColumns(row, secured));
       case "History":
         return page(home.past.history(filter), historyColumns);
     }
@@ -96,6 +97,16 @@ type Columns = Omit<FlowRow & DestinationRow & QuestionRow & HistoryRow, "Flows"
 
 function page<R>({ rows, nextCursor, truncated }: QueryPage<R>, columns: (row: R) => Partial<Columns>) {
   return { NextCursor: nextCursor, Truncated: truncated, Row: rows.map((row) => columns(row) as Columns) };
+}
+
+/** Without what rules of Action Ignore hide. A page may be shorter than it was asked to be. */
+function withoutIgnored<R extends object>(home: SpinParts["home"], found: QueryPage<R>): QueryPage<R> {
+  const isShown = (row: Partial<FlowRow & QuestionRow>) => {
+    const mac = parseMac(row.PhysAddress ?? "");
+    const { Address: address = "", Protocol: protocol = 17, Port: port = 53 } = row;
+    return mac === undefined || !home.hides({ mac, address, name: row.Name ?? row.Domain ?? "", protocol, port });
+  };
+  return { ...found, rows: found.rows.filter(isShown) };
 }
 
 const flowColumns = (row: FlowRow): Partial<Columns> => ({ ...row, End: row.End === 0 ? UNKNOWN_TIME : row.End });

@@ -42,21 +42,16 @@ export function resolvePolicy(
   schedules?: ScheduleResolver,
 ): Policy {
   const resolved: PolicyRule[] = [];
-  for (const rule of rules) {
-    if (rule.action === "Ignore" || !isInForce(rule, now, lists, schedules)) continue;
-    const destinations = resolveDestinations(rule, lists);
-    resolved.push({
-      id: rule.id,
-      tier: TIERS[authority][rule.origin],
-      action: rule.action,
-      macs: rule.macs,
-      destinations,
-      protocol: rule.protocol,
-      ports: rule.ports,
-      initiator: rule.initiator,
-    });
-  }
+  for (const rule of rules)
+    if (rule.action !== "Ignore" && isInForce(rule, now, lists, schedules))
+      resolved.push({ ...resolveRule(rule, lists), tier: TIERS[authority][rule.origin], action: rule.action });
   return { rules: resolved };
+}
+
+/** What a rule covers, its lists looked up. */
+export function resolveRule(rule: Rule, lists?: ListResolver): Omit<PolicyRule, "tier" | "action"> {
+  const { id, macs, protocol, ports, initiator } = rule;
+  return { id, macs, destinations: resolveDestinations(rule, lists), protocol, ports, initiator };
 }
 
 /** Enabled, not expired, in a slot of its schedules, and saying something that can be obeyed. */

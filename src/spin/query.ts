@@ -11,6 +11,7 @@ import { servicePort } from "./ended-flows.ts";
 import type { EndedFlows, EndedRing } from "./ended-flows.ts";
 import { FlowState } from "./flow-rows.ts";
 import type { FlowRows } from "./flow-rows.ts";
+import type { Reported } from "./ignoring.ts";
 import { NAME_SOURCES, type Names, type NameSourceText } from "./names.ts";
 import { canonicalDomain, isUnderDomain } from "../lib/domain.ts";
 import { prefixFamily } from "./rule-values.ts";
@@ -28,6 +29,8 @@ export interface QueryOptions {
   readonly destinations: Destinations;
   readonly names: Names;
   readonly verdicts: () => Verdicts;
+  /** A rule of Action Ignore leaves it out. */
+  readonly hides: (row: Reported) => boolean;
   /** Tells this process's cursors from an earlier one's. */
   readonly epoch: string;
 }
@@ -99,13 +102,17 @@ export class Queries {
   }
 
   top(slot: number, count: number): { name: string; bytes: number }[] {
-    const { destinations } = this.#options;
+    const { destinations, devices, hides } = this.#options;
+    const mac = devices.bySlot(slot)?.mac;
     const byName = new Map<string, number>();
     destinations.each(slot, (row) => {
       const bytes = destinations.recentBytes(row);
       if (bytes === 0) return;
-      const name = destinations.names[row] || printAddress(destinations.words, row * 4);
-      byName.set(name, (byName.get(name) ?? 0) + bytes);
+      const address = printAddress(destinations.words, row * 4);
+      const name = destinations.names[row] ?? "";
+      const protocol = destinations.protocol[row] as number;
+      if (mac !== undefined && hides({ mac, address, name, protocol, port: destinations.port[row] as number })) return;
+      byName.set(name || address, (byName.get(name || address) ?? 0) + bytes);
     });
     return [...byName]
       .map(([name, bytes]) => ({ name, bytes }))

@@ -3,13 +3,13 @@
  * owner; who wins over whom is decided in policy.ts, and what the kernel made of it is told to the book afterwards.
  */
 import type { Clock } from "../lib/clock.ts";
-import { allTexts, isInForce, isScheduled, misconfiguration, overruled, resolvePolicy } from "./policy.ts";
+import { allTexts, isInForce, isScheduled, misconfiguration, overruled, resolvePolicy, resolveRule } from "./policy.ts";
 import type { Authority, ListResolver, ScheduleResolver } from "./policy.ts";
 import { numberOf } from "./lists/book.ts";
 import { missingLists } from "./policy.ts";
 import { NEVER } from "./rule-values.ts";
 import type { Rule } from "./rule-values.ts";
-import type { ApplyReport, Hits, Policy } from "./ruleset.ts";
+import type { ApplyReport, Hits, Policy, PolicyRule } from "./ruleset.ts";
 
 export { NEVER, newRule } from "./rule-values.ts";
 export type { Rule, RuleAction, RuleOrigin } from "./rule-values.ts";
@@ -151,6 +151,17 @@ export class RuleBook {
     const policy = resolvePolicy(this.list(), authority, clock.now(), lists, schedules);
     if (!united) return policy;
     return { rules: policy.rules.map((rule) => (rule.macs === "*" ? rule : { ...rule, macs: united(rule.macs) })) };
+  }
+
+  /** The rules of Action Ignore that are in force, as far as they cover anything. */
+  ignored(): Omit<PolicyRule, "action">[] {
+    const { lists, united } = this.#options;
+    return this.list()
+      .filter(({ id, action }) => action === "Ignore" && this.inForce(id))
+      .map((rule) => {
+        const resolved = resolveRule(rule, lists);
+        return { ...resolved, macs: united && resolved.macs !== "*" ? united(resolved.macs) : resolved.macs, tier: 0 };
+      });
   }
 
   /** Tells the book what an enforcer made of the policy of `version`. */

@@ -25,6 +25,7 @@ import type { FlowRecorder } from "./flow-recorder.ts";
 import { FlowTable } from "./flows.ts";
 import { History } from "./history.ts";
 import { Identities } from "./identities.ts";
+import { Ignoring, type Reported } from "./ignoring.ts";
 import { HISTORY_DOCUMENT, Keeper } from "./keeper.ts";
 import { Merges } from "./merges.ts";
 import { Names } from "./names.ts";
@@ -132,6 +133,7 @@ export class Spin implements Home {
   readonly #neighbourhood: Neighbourhood;
   readonly #answers: Answers;
   readonly #queries: Queries;
+  readonly #ignoring: Ignoring;
   readonly #reconciler: Reconciler | undefined;
   readonly #placing: Placing | undefined;
   readonly #contacts = new Contacts({
@@ -270,6 +272,7 @@ export class Spin implements Home {
       ...(this.#reconciler && { reconciler: this.#reconciler }),
       lists: this.lists,
     });
+    this.#ignoring = new Ignoring(this.rules, this.lists);
     this.#queries = new Queries({
       devices: this.#devices,
       rows: this.#flows.rows,
@@ -277,6 +280,7 @@ export class Spin implements Home {
       destinations: this.#destinations,
       names: this.#names,
       verdicts: () => this.#inForce.verdicts,
+      hides: (row) => this.#ignoring.hides(row),
       epoch: randomBytes(4).readUInt32BE().toString(36),
     });
     log?.begin(() => this.#flows.rows.nextSerial++);
@@ -744,6 +748,10 @@ export class Spin implements Home {
   }
   queryDestinations(filter: QueryFilter): QueryPage<DestinationRow> {
     return this.#queries.destinations(filter);
+  }
+  /** A rule of Action Ignore leaves it out of reports. */
+  hides(row: Reported): boolean {
+    return this.#ignoring.hides(row);
   }
   topDestinations(number: number, count: number): readonly { readonly name: string; readonly bytes: number }[] {
     const row = this.#devices.byNumber(number);

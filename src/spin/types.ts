@@ -7,6 +7,7 @@
  */
 import type { LoggedRow } from "./flow-recorder.ts";
 import type { IncidentNotice } from "./detect/incidents.ts";
+import type { Reported } from "./ignoring.ts";
 import type { Observation } from "./observation.ts";
 import type { NameSourceText } from "./names.ts";
 import type { RuleHits } from "./rules.ts";
@@ -368,6 +369,8 @@ export interface Home {
   /** With the flow log, DNS questions, what was blocked, the histories. Reject with QueryError. */
   readonly past: HomePast;
   queryDestinations(filter: QueryFilter): QueryPage<DestinationRow>;
+  /** A rule of Action Ignore leaves such a row out of reports. */
+  hides(row: Reported): boolean;
   /** Names (or addresses without one) of the destinations with most bytes in the last 24 h. */
   topDestinations(number: number, count: number): readonly { readonly name: string; readonly bytes: number }[];
   /** The name under which the device knows the address; empty if it asked for none. */
