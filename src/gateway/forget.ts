@@ -1,6 +1,7 @@
 /** What a reset makes the state directory forget. The agent that has it must not have read it yet, or must not run. */
 import { readdirSync, rmSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
+import { ACCESS_DOCUMENT } from "../objects/access-log.ts";
 import { SAVED_BRIDGE_RULES, SAVED_RULES } from "./enforcer.ts";
 import { FLOW_LOG } from "./flow-log.ts";
 
@@ -10,7 +11,8 @@ export type Forgotten = "model" | "home" | "all";
 const KEPT: Readonly<Record<Forgotten, (document: string) => boolean>> = {
   model: (document) => !/^model-|^seeded$/.test(document),
   // Why the agent starts is told before it is forgotten.
-  home: (document) => document === "identity" || document === "restart",
+  // And no controller makes forget who saw what: FactoryReset() is one's command.
+  home: (document) => ["identity", "restart", ACCESS_DOCUMENT].includes(document),
   all: () => false,
 };
 

@@ -58,8 +58,8 @@ const SUMMARY_TABLES = new Set([`${ROOT}Capture.Source.{i}.`]);
 const ACCESS_TABLE = `${ROOT}AccessLog.{i}.`;
 /** Commands that tell what was done themselves, with what it was about. */
 const TELLING: ReadonlySet<string> = new Set(["Query()", "ResolveIncident()", "CaptureTraffic()"]);
-/** Where what remote controllers do is kept: SPIN's, and what makes a controller able to see more. */
-const WATCHED = [ROOT, "Device.LocalAgent.ControllerTrust.", "Device.LocalAgent.Controller."];
+/** Where what remote controllers do is kept: SPIN's, what makes a controller able to see more, and what ends it all. */
+const WATCHED = ["Device.FactoryReset()", ROOT, "Device.LocalAgent.ControllerTrust.", "Device.LocalAgent.Controller."];
 
 /** Events of the root that name devices. */
 const NAMING_EVENTS = new Set(["DeviceDiscovered!", "IncidentOpened!", "IncidentClosed!"]);

@@ -72,13 +72,14 @@ it("says nothing at the next start of a restart that never came", async () => {
   }
 });
 
-it("forgets all but the identity at the start after a FactoryReset()", async () => {
+it("forgets all but the identity and who saw what at the start after a FactoryReset()", async () => {
   const store = memoryStore();
   const power = powerOf({ ...NONE, factory_reset_command: writer("reset") }, store, silentLog);
   await commandsOf(power).run("FactoryReset()", { Cause: "RemoteFactoryReset" });
   await written("reset");
   expect(takeRestart(store)).toMatchObject({ cause: "RemoteFactoryReset", forget: true });
   for (const name of [
+    "access-log.json",
     "identity.json",
     "restart.json",
     "model-x.json",
@@ -89,7 +90,7 @@ it("forgets all but the identity at the start after a FactoryReset()", async () 
   ])
     writeFileSync(join(folder, name), "{}");
   expect(forgetState(folder, "home")).toBe(4);
-  expect(readdirSync(folder).sort()).toEqual(["identity.json", "lock", "reset", "restart.json"]);
+  expect(readdirSync(folder).sort()).toEqual(["access-log.json", "identity.json", "lock", "reset", "restart.json"]);
 });
 
 it.each<unknown>([7, "x", {}, { cause: "Bored" }, { cause: null }, []])("takes %j for no reason", (document) => {
