@@ -94,7 +94,9 @@ async function run(
   call: CommandCall,
 ): Promise<CaptureResult> {
   if (!parts.liveCapture) throw new UspError(UspErrorCode.CommandFailed, "this agent has no packets to capture");
-  const request = { ...asked, visible: () => visibleTo(parts, call) };
+  const rights = rightsOf(call);
+  const visible = () => (rightsOf(call) === rights ? visibleTo(parts, call) : { denied: RIGHTS_CHANGED });
+  const request = { ...asked, visible };
   const to = request.target ? new URL(request.target.url).origin : "a file on the gateway";
   parts.accessed?.(call.caller, `${what}, to ${to}`, visibleTo(parts, call) !== "HeadersWithoutPeers");
   parts.log.info(`${what}, to ${to}, for ${call.caller.endpointId || "the agent"}`);
@@ -102,6 +104,16 @@ async function run(
   const { status, reason, packets, lost } = result;
   parts.log.info(`${what} is over: ${status}, ${reason}; ${packets} packets, ${lost} lost`);
   return result;
+}
+
+const RIGHTS_CHANGED = "the rights of the controller that asked for it have changed";
+
+/** What the caller's roles come from; those that it has now are told by nobody while a command runs. */
+function rightsOf({ caller: { controller }, tree }: CommandCall): string {
+  const own = controller === "" ? undefined : tree.at(controller);
+  const trust = tree.at("Device.LocalAgent.ControllerTrust.");
+  const ofOwn = ["Enable", "AssignedRole"].map((name) => own && tree.text(own, name));
+  return JSON.stringify([...ofOwn, trust && tree.text(trust, "SecuredRoles")]);
 }
 
 /** What a caller may see of packets, now. */

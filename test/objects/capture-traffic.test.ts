@@ -5,7 +5,7 @@ import type { Caller, CommandCall } from "../../src/model/implementation.ts";
 import { parseMac } from "../../src/lib/address.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import type { CaptureRequest, CaptureResult, LiveCapture, Visible } from "../../src/spin/live-capture.ts";
-import { operation, subscribe } from "../usp/support.ts";
+import { operation, setParams, subscribe } from "../usp/support.ts";
 import { CAMERA, Gateway, hears, print, refusal, ROOT, trySet, until, type Role } from "./support.ts";
 
 const DIAGNOSTICS = "Device.PacketCaptureDiagnostics()";
@@ -101,6 +101,19 @@ describe("who", () => {
     expect((await refusal(gateway.peer("self::operator2"), `${path}Cancel()`)).errCode).toBe(7006);
     await gateway.resident.ask(operation(`${path}Cancel()`));
     expect(await hears(operator, traffic())).toContain("7023");
+  });
+
+  test.each([
+    ["is given another role", () => ({ AssignedRole: gateway.roleRow("Monitor") })],
+    ["is switched off", () => ({ Enable: "false" })],
+  ])("whoever %s meanwhile sees no more", async (_, change) => {
+    await start();
+    capture.holds = true;
+    await gateway.as("Operator").ask(operation(traffic()));
+    await until(() => capture.asked.length === 1, "it runs");
+    expect(asked().visible()).toBe("Headers");
+    setParams(gateway.tree, `${gateway.controllerRow("self::operator")}.`, change());
+    expect(asked().visible()).toEqual({ denied: expect.stringContaining("have changed") as string });
   });
 });
 
