@@ -147,6 +147,8 @@ export class MtpManager {
     let attempt = 0;
     let reason = "";
     const up = () => {
+      // The end of what the log complained of; what never failed says nothing.
+      if (attempt > 0) this.#parts.log.warn(`${path} (${way.protocol}) is up again`);
       attempt = 0;
       this.#state(path, "Up", "");
     };

@@ -49,15 +49,24 @@ describe("a connection", () => {
     expect(Object.keys(await world.admin.get("Device.House.Size"))).toHaveLength(1);
   });
 
-  it("is tried until it stands, and its state says why it does not", async () => {
-    world = await buildWorld({ isStarted: false });
+  it("is tried until it stands, and its state says why it does not; the log says so, and that it does again", async () => {
+    const warnings: string[] = [];
+    world = await buildWorld({
+      isStarted: false,
+      log: { ...silentLog, warn: (text) => void warnings.push(text) },
+    });
     world.network.isDown = true;
     await world.start();
     await until(() => world.network.connects > 3);
     expect(status()).toMatchObject({ status: "Error", reason: "unreachable" });
     expect(world.tree.text(world.tree.at("Device.LocalAgent.MTP.1.")!, "Status")).toBe("Error");
+    expect(warnings.join("\n")).not.toContain("up again");
     world.network.isDown = false;
     await until(() => status().status === "Up");
+    expect(warnings.slice(-2)).toEqual([
+      expect.stringMatching(/ \(.+\): unreachable; again in /),
+      expect.stringMatching(/^Device\.LocalAgent\.MTP\.1 \(.+\) is up again$/),
+    ]);
   });
 
   it("ends with Disconnect when its row is disabled, and comes back with it", async () => {
