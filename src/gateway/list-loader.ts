@@ -41,6 +41,8 @@ interface Kept {
   readonly lastModified: string;
   /** Milliseconds since 1970. */
   readonly time: number;
+  /** What stood there before: where a power cut came between the two files, the content is that still. */
+  readonly before?: string;
 }
 
 interface Task {
@@ -181,6 +183,12 @@ export class ListLoader {
     const kept = await this.#readKept(source.number);
     if (kept?.url !== source.url || (source.checksum !== "" && kept.sha256 !== source.checksum)) return;
     const sha256 = await hashOf(path).catch(() => "");
+    if (sha256 !== "" && sha256 === kept.before) {
+      // The last good one, but no longer the newest.
+      const earlier = { ...kept, sha256, etag: "", lastModified: "", time: 0 };
+      if (await this.#use(task, createReadStream(path), sha256, kept.time)) task.kept = earlier;
+      return;
+    }
     if (sha256 !== kept.sha256) {
       this.#options.log.warn(`the kept content of list ${source.number} is damaged; set aside, and fetched again`);
       await rename(path, `${path}.corrupt`).catch(() => undefined);
@@ -319,10 +327,10 @@ export class ListLoader {
           await rm(file, { force: true });
           return;
         }
-        await rename(file, this.#path(source.number, "list"));
         const { sha256, etag, lastModified } = fetched;
-        task.kept = { url: source.url, sha256, etag, lastModified, time };
+        task.kept = { url: source.url, sha256, etag, lastModified, time, ...(kept && { before: kept.sha256 }) };
         await this.#writeKept(source.number, task.kept);
+        await rename(file, this.#path(source.number, "list"));
       } else throw new Error("it says that nothing changed, and nothing is there");
       this.#schedule(task, source.refreshMs);
     } catch (error) {

@@ -253,6 +253,31 @@ describe("the loader", () => {
     });
   });
 
+  test("keeps the last good one through a power cut between the two files of an update", async () => {
+    handler = (_request, response) => response.end(GOOD);
+    await running(({ desk }) => becomes(desk, { status: "Enabled", entries: 2 }));
+    const path = join(folder, "lists", "3.list");
+    handler = (_request, response) => response.end("198.51.100.9\n");
+    await running(async ({ desk }) => {
+      desk.refresh(3);
+      await becomes(desk, { status: "Enabled", entries: 1 });
+      await eventually(
+        () => Promise.resolve(readFileSync(path, "utf8")),
+        (text) => text === "198.51.100.9\n",
+        { what: "the new file" },
+      );
+    });
+    writeFileSync(path, GOOD);
+    handler = (_request, response) => response.writeHead(503).end();
+    await running(async ({ desk, book }) => {
+      expect(desk.state(3)).toMatchObject({ status: "Enabled", entries: 2 });
+      // And asks for the newest at once.
+      handler = (_request, response) => response.end("198.51.100.9\n");
+      await becomes(desk, { status: "Enabled", entries: 1 });
+      expect(book.content(3)?.entries).toBe(1);
+    });
+  });
+
   test("takes nothing of another hash, and what is set or comes from a file only as it may", async () => {
     handler = (_request, response) => response.end(GOOD);
     await running(
