@@ -14,6 +14,7 @@ const TOOLS = {
   ctl: "dist/spin-usp-ctl.cjs",
   replay: "dist/spin-usp-replay.cjs",
   doctor: "dist/spin-usp-doctor.cjs",
+  "import-spin": "dist/spin-usp-import-spin.cjs",
 };
 /** Read by the gateway itself when it needs them: the first connection of the kind, or a way round the helper. */
 const APART_WHEN_USED = [
@@ -25,6 +26,7 @@ const APART_WHEN_USED = [
   { module: "src/spin/flow-log/open.ts", file: "dist/spin-usp-flow-log.cjs" },
   { module: "src/gateway/mdns.ts", file: "dist/spin-usp-mdns.cjs" },
   { module: "src/gateway/notices/notifier.ts", file: "dist/spin-usp-notices.cjs" },
+  { module: "src/gateway/spin1/spin1.ts", file: "dist/spin-usp-spin1.cjs" },
   { module: "src/gateway/list-loader.ts", file: "dist/spin-usp-lists.cjs" },
   { module: "src/enforce/nft-transport.ts", file: "dist/spin-usp-nft.cjs" },
   { module: "src/capture/first-packet-reader.ts", file: "dist/spin-usp-names.cjs" },

@@ -12,6 +12,10 @@ const COMMANDS: Readonly<Record<string, { readonly summary: string; readonly loa
     summary: "what this machine can do, and what is missing",
     load: async () => (await import("./cli/doctor.ts")).doctor,
   },
+  "import-spin": {
+    summary: "rules and names of a SPIN 1.0 that ran here before",
+    load: async () => (await import("./cli/import-spin.ts")).importSpin,
+  },
   reset: { summary: "back to the configuration", load: async () => (await import("./cli/reset.ts")).reset },
 };
 
@@ -20,7 +24,7 @@ const STOP_PATIENCE_MS = 5000;
 const USAGE = `Usage: spin-usp COMMAND [OPTION …]
 
 ${Object.entries(COMMANDS)
-  .map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`)
+  .map(([name, { summary }]) => `  ${name.padEnd(11)} ${summary}`)
   .join("\n")}
 
 spin-usp COMMAND --help tells more; spin-usp --version says ${VERSION}.

@@ -43,6 +43,7 @@ import { startLists } from "./lists.ts";
 import { northbound } from "./northbound.ts";
 import { runNotices } from "./notices.ts";
 import { powerOf, takeRestart } from "./power.ts";
+import { runSpin1 } from "./spin1.ts";
 import { lockState } from "./state-lock.ts";
 import { writeStatus } from "./status.ts";
 
@@ -153,6 +154,7 @@ export class Gateway {
     const reporting = bulkData.run(below.signal);
     const advertising = this.#advertise(tree, identity.endpointId, below.signal);
     const telling = runNotices({ config, tree, zone, log }, below.signal);
+    const spin1Runs = runSpin1(config, log, AbortSignal.any([signal, homeControl.signal]));
     const discovering = runDiscovery({ tree, file: config.agent.discovery_file, log }, below.signal);
     try {
       if (enforces) await within(RULES_PATIENCE_MS, home.settled(), signal);
@@ -161,6 +163,7 @@ export class Gateway {
       status.stop();
       observeDials(undefined);
       homeControl.abort();
+      await spin1Runs;
       await homeRuns;
       await liveCapture.close();
       await stopLists();

@@ -134,7 +134,7 @@ function keepEndpointId(controller: InstanceNode, endpointId: string, { tree, lo
 }
 
 /** @throws MtpError where there is no such group */
-function groupNumber(group: string): number {
+export function groupNumber(group: string): number {
   if (/^\d+$/.test(group)) return Number(group);
   const line = readFileSync("/etc/group", "utf8")
     .split("\n")

@@ -48,13 +48,13 @@ export async function listenUds(
   const server = createServer((socket) => welcome(socket, open, options, events));
   const open = new Set<Socket>();
   try {
-    await bind(server, options);
+    await bindSocket(server, options);
     const inode = lstatSync(path).ino;
     try {
       events.listening();
       await ended(server, signal);
     } finally {
-      forget(path, inode);
+      forgetSocket(path, inode);
     }
   } catch (error) {
     throw explain(error as NodeJS.ErrnoException, path);
@@ -64,10 +64,10 @@ export async function listenUds(
 }
 
 /** The file gets its name when only those may connect who shall: never is it there with other rights. */
-async function bind(server: Server, { path, gid }: UdsServerOptions): Promise<void> {
+export async function bindSocket(server: Server, { path, gid }: Pick<UdsServerOptions, "path" | "gid">): Promise<void> {
   const draft = path + DRAFT;
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
-  forget(draft);
+  forgetSocket(draft);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     const before = process.umask(0o777 & ~MODE);
@@ -109,7 +109,7 @@ function welcome(socket: Socket, open: Set<Socket>, options: UdsServerOptions, e
 }
 
 /** Asks whether somebody answers there. */
-async function mustBeFree(path: string): Promise<void> {
+export async function mustBeFree(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
   if (!found.isSocket()) throw new MtpError("address", `${path}: there is a file of that name that is no socket`);
@@ -124,7 +124,7 @@ async function mustBeFree(path: string): Promise<void> {
 }
 
 /** Deletes the file, if it is still the one that was made. */
-function forget(path: string, inode?: number): void {
+export function forgetSocket(path: string, inode?: number): void {
   try {
     if (inode === undefined || lstatSync(path).ino === inode) unlinkSync(path);
   } catch (error) {
