@@ -10,6 +10,7 @@ import { parseConfig } from "../../src/config.ts";
 import { ObjectText } from "../../src/gateway/spin1/object-text.ts";
 import { runSpin1 } from "../../src/gateway/spin1/spin1.ts";
 import type { Northbound } from "../../src/gateway/northbound.ts";
+import { ManualClock } from "../../src/lib/clock.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { connectMqtt } from "../../src/mtp/mqtt.ts";
 import { listenUds } from "../../src/mtp/uds-server.ts";
@@ -29,7 +30,9 @@ beforeEach(async () => {
   rpc = join(folder, "rpc.sock");
   stopping = new AbortController();
   let northbound: Northbound | undefined;
-  gateway = (await Gateway.start({ before: (each) => (northbound = each) })).withTraffic();
+  gateway = (
+    await Gateway.start({ clock: new ManualClock(Date.now()), before: (each) => (northbound = each) })
+  ).withTraffic();
   await gateway.settled();
   const { tree, agent } = northbound as Northbound;
   const rows = [...tree.all(tree.object("Device.LocalAgent.Controller.")!)];
@@ -229,6 +232,37 @@ test("objects are cut where their braces say", () => {
       () => messages("block").length,
       (count) => count === 1,
     );
+    gateway.home.after(3000);
+    gateway
+      .flows({ id: 9, event: "New", from: "192.0.2.12", to: "198.51.100.9", sourcePort: 40009 })
+      .flows({ id: 9, from: "192.0.2.12", to: "198.51.100.9", sourcePort: 40009, counters: [5, 500, 6, 700] });
+    const isNew = ({ text }: { text: string }) => text.includes('"size":1200');
+    await eventually(
+      () => messages("traffic").filter(isNew).length,
+      (count) => count > 0,
+    );
+    const traffic = JSON.parse(messages("traffic").find(isNew)!.text) as { result: { flows: { to: number }[] } };
+    const camera = node.find(([, { result: each }]) => (each as { mac: string }).mac === CAMERA)![1] as {
+      result: { id: number };
+    };
+    expect(traffic).toEqual({
+      command: "traffic",
+      argument: "",
+      result: {
+        flows: expect.arrayContaining([
+          {
+            ...{ from: camera.result.id, to: expect.any(Number), protocol: 6, from_port: 0, to_port: 443 },
+            ...{ size: 1200, count: 11 },
+          },
+        ]),
+        timestamp: expect.any(Number),
+        total_size: expect.any(Number),
+        total_count: expect.any(Number),
+      },
+    });
+    // Who is spoken of was told, retained.
+    for (const { to } of traffic.result.flows)
+      expect(got.some(({ topic }) => topic === `SPIN/traffic/node/${to}`)).toBe(true);
     await client.publishAsync(
       "SPIN/jsonrpc/q",
       '{"jsonrpc":"2.0","method":"list_iplist","params":{"list":"block"},"id":3}',
