@@ -94,6 +94,8 @@ export const unblock: Word = async (context) => {
     else if (!blocked) {
       const was = target["Blocked"] === true;
       say(context, `${nameOfDevice(target)} ${was ? "is not blocked any more" : "was not blocked"}`);
+      for (const { path } of await atTimes(context, text(target["PhysAddress"])))
+        say(context, `${path} blocks it at times still; delete it to end that`);
     } else {
       const who = remaining.map((path, at) => `${path} (${origins[at] ?? "?"})`).join(", ");
       say(context, `${nameOfDevice(target)} is still blocked by ${who || "another rule"}`);
@@ -102,6 +104,18 @@ export const unblock: Word = async (context) => {
   }
   return removeOwn(context, destination, macs);
 };
+
+/** Our rules on the whole of the device that have schedules: Unblock() leaves them. */
+async function atTimes(context: WordContext, mac: string): Promise<Row[]> {
+  return (await rowsOf(context, "Rule")).filter(
+    ({ row }) =>
+      row["Creator"] === context.controllerId &&
+      text(row["Action"]) === "Block" &&
+      text(row["Schedule"]) !== "" &&
+      text(row["DestinationList"]) === "*" &&
+      list(row["MACAddressList"]).includes(mac),
+  );
+}
 
 /** What is meant: a device, else a destination, for all devices or the one of `--device`. */
 async function targetOf(

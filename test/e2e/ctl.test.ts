@@ -153,6 +153,17 @@ describe.each(["5", "3.1.1"] as const)("over MQTT %s", (version) => {
       await stream.flowing();
       await stream.stop();
       expect(await rules()).toEqual([]);
+      // A rule with a schedule stays, and who lifts blocks is told of it.
+      const slot = `${["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"][(new Date().getDay() + 3) % 7]} 8:00-9:00`;
+      expect((await ctl("block", "camera", "--when", slot)).code).toBe(0);
+      expect(await ctl("unblock", "camera")).toEqual({
+        code: 0,
+        out: expect.stringMatching(
+          /^camera was not blocked\nDevice\.X_SPIN\.Rule\.\d+\. blocks it at times still; delete it to end that\n$/,
+        ),
+        err: "",
+      });
+      expect((await ctl("delete", "Device.X_SPIN.Rule.*.")).code).toBe(0);
     }, 60_000);
 
     if (version !== "5") return;
