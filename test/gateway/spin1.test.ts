@@ -14,7 +14,7 @@ import { ManualClock } from "../../src/lib/clock.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { connectMqtt } from "../../src/mtp/mqtt.ts";
 import { listenUds } from "../../src/mtp/uds-server.ts";
-import { PHONE, Gateway, idOf, CAMERA } from "../objects/support.ts";
+import { CAMERA, Gateway, idOf, PHONE, ROOT, trySet } from "../objects/support.ts";
 import { AGENT_ID } from "../usp/support.ts";
 import { eventually } from "../support/eventually.ts";
 import { hasMosquitto, startMosquitto } from "../support/mosquitto.ts";
@@ -144,6 +144,16 @@ test("lists become rules of the resident's, by MAC for devices, and go again", a
   await result("remove_iplist_ip", { list: "block", ip: "203.0.113.9" });
   expect(await result("list_iplist", { list: "block" })).toEqual([]);
   expect(rulesOf()).toEqual([]);
+});
+
+test("a rule that was switched off is switched on again, not made twice", async () => {
+  start();
+  await result("add_iplist_ip", { list: "block", ip: "203.0.113.9" });
+  expect(await trySet(gateway.resident, `${ROOT}Rule.1.`, { Enable: "false" })).toMatchObject({ code: 0 });
+  const isOn = () => gateway.spin.rules.list().map(({ enable }) => enable);
+  expect(await result("list_iplist", { list: "block" })).toEqual([]);
+  await result("add_iplist_ip", { list: "block", ip: "203.0.113.9" });
+  expect(isOn()).toEqual([true]);
 });
 
 test("a flow between two nodes is blocked, and only that", async () => {

@@ -224,22 +224,35 @@ export interface Wanted {
   readonly reason: string;
 }
 
-/** Of all protocols and ports, always: what SPIN's lists can say. */
+/** Of all protocols and ports, always: what SPIN's lists can say. Whether it works is another question. */
 export function isPlain({ values }: Row, action: string): boolean {
-  return (
-    values.get("Action") === action &&
-    values.get("Enable") === "true" &&
-    ["Protocol", "PortList", "Initiator", "Schedule"].every((name) => PLAIN[name] === values.get(name)) &&
-    !["Expired", "Error", "Error_Misconfigured"].includes(values.get("Status") ?? "")
-  );
+  if (values.get("Action") !== action) return false;
+  return ["Protocol", "PortList", "Initiator", "Schedule"].every((name) => PLAIN[name] === values.get(name));
 }
 
+/** Whether it is meant to hold now. */
+export function isMeant({ values }: Row): boolean {
+  return values.get("Enable") === "true" && values.get("Status") !== "Expired";
+}
+
+const NEVER = "9999-12-31T23:59:59Z";
 const PLAIN: Readonly<Record<string, string>> = { Protocol: "-1", PortList: "", Initiator: "Any", Schedule: "" };
 
 /** @returns its path, or that of the rule which says it already */
 export async function ensureRule(home: Spin1Home, rules: readonly Row[], wanted: Wanted): Promise<string> {
   const known = findRule(rules, wanted);
   if (known) return known.path;
+  // Disabled or expired, it says the same and stands in the way of a new one.
+  const twin = rules.find(
+    (rule) =>
+      isPlain(rule, wanted.action) &&
+      rule.values.get("MACAddressList") === wanted.macs &&
+      rule.values.get("DestinationList") === wanted.destinations.join(","),
+  );
+  if (twin) {
+    await home.ask((controller) => controller.write(twin.path, { Enable: "true", ExpiryDate: NEVER }));
+    return twin.path;
+  }
   const values = {
     Enable: "true",
     Action: wanted.action,
@@ -253,7 +266,7 @@ export async function ensureRule(home: Spin1Home, rules: readonly Row[], wanted:
 
 export function findRule(rules: readonly Row[], { action, macs, destinations }: Wanted): Row | undefined {
   return rules.find((rule) => {
-    if (!isPlain(rule, action)) return false;
+    if (!isPlain(rule, action) || !isMeant(rule)) return false;
     const whose = list(rule.values.get("MACAddressList"));
     const where = list(rule.values.get("DestinationList"));
     return whose.includes(macs) && destinations.every((each) => where.includes(each));
@@ -263,7 +276,7 @@ export function findRule(rules: readonly Row[], { action, macs, destinations }: 
 /** Takes it out of every rule that says it, and the rule away where nothing is left. */
 export async function dropFromRules(home: Spin1Home, rules: readonly Row[], wanted: Wanted): Promise<void> {
   for (const rule of rules) {
-    if (!isPlain(rule, wanted.action)) continue;
+    if (!isPlain(rule, wanted.action) || !isMeant(rule)) continue;
     const macs = list(rule.values.get("MACAddressList"));
     const where = list(rule.values.get("DestinationList"));
     const hit = where.filter((each) => wanted.destinations.includes(each));

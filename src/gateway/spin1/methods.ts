@@ -6,6 +6,7 @@ import {
   dropFromRules,
   ensureRule,
   isAddress,
+  isMeant,
   isPlain,
   list,
   LISTS,
@@ -176,7 +177,7 @@ export const METHODS: Readonly<Record<string, Method>> = {
       const devices = await home.rows("Device");
       const pairs = new Map<string, { node1: number; node2: number }>();
       for (const rule of await home.rows("Rule")) {
-        if (!isPlain(rule, "Block")) continue;
+        if (!isPlain(rule, "Block") || !isMeant(rule)) continue;
         for (const mac of list(rule.values.get("MACAddressList")))
           for (const address of list(rule.values.get("DestinationList")).filter(isAddress)) {
             const device = devices.find(({ values }) => values.get("PhysAddress") === mac);
@@ -221,7 +222,7 @@ export async function listed(home: Spin1Home, name: ListName): Promise<string[]>
   const devices = await home.rows("Device");
   const found = new Set<string>();
   for (const rule of await home.rows("Rule")) {
-    if (!isPlain(rule, LISTS[name])) continue;
+    if (!isPlain(rule, LISTS[name]) || !isMeant(rule)) continue;
     const macs = list(rule.values.get("MACAddressList"));
     const where = list(rule.values.get("DestinationList"));
     if (macs.includes("*"))
