@@ -107,14 +107,15 @@ export const unblock: Word = async (context) => {
 
 /** Our rules on the whole of the device that have schedules: Unblock() leaves them. */
 async function atTimes(context: WordContext, mac: string): Promise<Row[]> {
-  return (await rowsOf(context, "Rule")).filter(
+  const found = (await rowsOf(context, "Rule")).filter(
     ({ row }) =>
-      row["Creator"] === context.controllerId &&
       text(row["Action"]) === "Block" &&
       text(row["Schedule"]) !== "" &&
       text(row["DestinationList"]) === "*" &&
       list(row["MACAddressList"]).includes(mac),
   );
+  const us = found.length === 0 ? undefined : await ourName(context, found);
+  return found.filter(({ row }) => us !== undefined && row["Creator"] === us);
 }
 
 /** What is meant: a device, else a destination, for all devices or the one of `--device`. */
