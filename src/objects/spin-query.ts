@@ -44,7 +44,9 @@ export async function query(parts: Parts, level: PrivacyLevel, args: QueryArgume
   const filter = filterOf(args);
   if (filter.destination !== undefined && !secured)
     throw new UspError(UspErrorCode.PermissionDenied, "Destination can't be searched for: it is secured");
-  const shown = <R extends object>(found: QueryPage<R>) => withoutIgnored(home, found);
+  // The resident who asks about one device is shown all that is kept of it.
+  const seesAll = filter.physAddress !== undefined && isAtHome(caller);
+  const shown = <R extends object>(found: QueryPage<R>) => (seesAll ? found : withoutIgnored(home, found));
   accessed?.(caller, `Query(${kind})`, secured && kind !== "History");
   try {
     switch (kind) {

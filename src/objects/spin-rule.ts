@@ -43,6 +43,7 @@ export function spinRule({ home, persistence, undo }: SpinParts): Implementation
       if (isNew && Origin === "System" && !caller.roles.has(ROLE_AGENT))
         throw new UspError(UspErrorCode.PermissionDenied, "Origin System is the agent's alone", "Origin");
       const rule = toRule(row);
+      if (Origin === "User") checkSchedules(row, tree);
       const before = rules.get(row.instance);
       // What says the same as before was compared with all others then; others that change are compared with it.
       if (before && functionalKey(before) === functionalKey(rule)) return;
@@ -57,6 +58,23 @@ export function spinRule({ home, persistence, undo }: SpinParts): Implementation
       else rules.put(toRule(row));
     },
   });
+}
+
+/** Whoever could change its schedule could lift a rule of the resident's. @throws UspError 7012 */
+function checkSchedules({ values }: RuleRow, tree: ModelTree): void {
+  for (const path of values.Schedule) {
+    const schedule = tree.at(`${path}.`);
+    if (
+      schedule &&
+      schedule.object.path === `${SCHEDULE_TABLE}{i}.` &&
+      tree.text(schedule, "Creator") !== values.Creator
+    )
+      throw new UspError(
+        UspErrorCode.InvalidValue,
+        `${path} is another's: a rule of the resident's goes by schedules of the resident's`,
+        "Schedule",
+      );
+  }
 }
 
 /** Another row that says the same, among those of the transaction too; the order of a list's members says nothing. */

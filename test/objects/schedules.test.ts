@@ -128,6 +128,14 @@ test("is its creator's and the resident's to change", async () => {
   expect((await tryDelete(gateway.peer("self::operator2"), night)).code).toBe(7006);
 });
 
+test("a rule of the resident's goes by the resident's schedules alone", async () => {
+  const night = await schedule();
+  const wanted = { Action: "Block", MACAddressList: PHONE, DestinationList: "*" };
+  expect((await tryAdd(gateway.resident, `${ROOT}Rule.`, { ...wanted, Schedule: night })).code).not.toBe(0);
+  const { path: own } = await tryAdd(gateway.resident, `${ROOT}Schedule.`, NIGHT);
+  expect((await tryAdd(gateway.resident, `${ROOT}Rule.`, { ...wanted, Schedule: own as string })).code).toBe(0);
+});
+
 test("Block() and Unblock() leave rules with a schedule as they are", async () => {
   const night = await schedule();
   const path = await rule(gateway.as("Operator"), { MACAddressList: PHONE, DestinationList: "*", Schedule: night });
