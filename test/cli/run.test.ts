@@ -97,7 +97,10 @@ describe("spin-usp run", () => {
       "config mqtt 'x'\n\toption host 'broker.example'\n\toption port 'high'\n",
       'line 3: mqtt option port is "high"; it must be a number from 0 to 65535',
     ],
-    ["config controller 'x'\n\toption endpoint_id 'acs'\n", 'line 2: controller option endpoint_id is "acs"; it must'],
+    [
+      "config controller 'x'\n\toption endpoint_id 'my acs'\n",
+      'line 2: controller option endpoint_id is "my acs"; it must',
+    ],
     [
       "config capture\n\tlist interface 'br lan'\n",
       'line 2: capture option interface is "br lan"; it must be the name of an interface',
