@@ -9,6 +9,7 @@ const SpinSchedule = object(`${ROOT}Schedule.{i}.`, {
   description:
     "One slot on some days of the week, by the home's wall clock. A rule that names several schedules holds in each of their slots.",
   keys: [["Alias"]],
+  functionalKeys: [["Creator", "Enable", "Day", "StartTime", "Duration", "InverseMode"]],
   rows: "add-delete",
   maxRows: 100,
   params: {

@@ -1,10 +1,9 @@
 /** `--when "mon-fri 21:00-07:00, sat-sun 23:00-08:00"`: slots of the week, and the schedules that say them. */
 import { WEEKDAYS } from "../../datamodel/spin-schedule.ts";
 import { ROOT } from "../../datamodel/spin.ts";
-import { rowsOf } from "./ctl-home.ts";
+import { UspError, UspErrorCode } from "../lib/usp-error.ts";
 import type { WordContext } from "./ctl-io.ts";
 import { UsageError } from "./ctl-options.ts";
-import { text } from "./device-table.ts";
 
 interface Slot {
   /** As in WEEKDAYS, in its order. */
@@ -14,6 +13,7 @@ interface Slot {
   readonly seconds: number;
 }
 
+const SCHEDULES = `${ROOT}Schedule.`;
 const DAY_SECONDS = 86_400;
 
 /** @throws UsageError */
@@ -38,20 +38,16 @@ export function parseSlots(when: string): Slot[] {
 }
 
 /** Schedules that say these slots, ours where there are some: paths without final dot. */
-export async function schedulesFor(context: WordContext, slots: readonly Slot[]): Promise<string[]> {
-  const present = slots.length === 0 ? [] : await rowsOf(context, "Schedule");
+export async function schedulesFor({ controller }: WordContext, slots: readonly Slot[]): Promise<string[]> {
   const paths: string[] = [];
   for (const { days, start, seconds } of slots) {
     const values = { Enable: "true", Day: days.join(","), StartTime: start, Duration: String(seconds) };
-    const same = present.find(
-      ({ row }) =>
-        row["Enable"] === true &&
-        row["InverseMode"] === false &&
-        row["Creator"] === context.controllerId &&
-        row["Duration"] === seconds &&
-        (["Day", "StartTime"] as const).every((name) => text(row[name]) === values[name]),
-    );
-    const path = same?.path ?? (await context.controller.create(`${ROOT}Schedule.`, values));
+    const path = await controller.create(SCHEDULES, values).catch((error: unknown) => {
+      // The agent knows which are ours, also where it knows us by another name.
+      const same = error instanceof UspError && /Device\.X_SPIN\.Schedule\.\d+/.exec(error.message)?.[0];
+      if (!same || error.code !== UspErrorCode.DuplicateUniqueKey) throw error;
+      return same;
+    });
     paths.push(path.replace(/\.$/, ""));
   }
   return paths;

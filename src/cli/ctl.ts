@@ -39,7 +39,7 @@ const WORDS: { readonly [word: string]: Entry } = {
   merge: {
     run: merge,
     usage: "merge DEVICE INTO | --undo DEVICE",
-    help: "say that two are one physical device; rules on either hold for both (the resident's)",
+    help: "two are one device: rules on either hold for both (the resident's)",
   },
   top: { run: traffic.top, usage: "top DEVICE", help: "whom a device talks to, most bytes first" },
   flows: { run: traffic.flows, usage: "flows [DEVICE]", help: "connections, newest first" },
@@ -77,7 +77,7 @@ const WORDS: { readonly [word: string]: Entry } = {
   privacy: {
     run: privacy,
     usage: "privacy [CONTROLLER]",
-    help: "what a controller sees of the home, and may do, as things stand; without one: each",
+    help: "what a controller, or each, sees of the home and may do",
   },
   accesses: {
     run: accesses,
@@ -93,7 +93,7 @@ const WORDS: { readonly [word: string]: Entry } = {
   erase: {
     run: erase,
     usage: "erase DEVICE|--all",
-    help: "forget what a device did: flows, destinations, history, incidents (the resident's)",
+    help: "forget what a device did, on disk too (the resident's)",
   },
   rules: { run: rules.rules, usage: "rules", help: "all rules, whether they work, and what they hit" },
   get: { run: raw.get, usage: "get PATH…", help: "read parameters" },

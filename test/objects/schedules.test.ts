@@ -128,6 +128,14 @@ test("is its creator's and the resident's to change", async () => {
   expect((await tryDelete(gateway.peer("self::operator2"), night)).code).toBe(7006);
 });
 
+test("two of one creator that say the same are one", async () => {
+  const night = await schedule();
+  const { code, text } = await tryAdd(gateway.as("Operator"), `${ROOT}Schedule.`, NIGHT);
+  expect([code, text]).toEqual([7025, expect.stringContaining(night)]);
+  expect((await tryAdd(gateway.resident, `${ROOT}Schedule.`, NIGHT)).code).toBe(0);
+  expect((await tryAdd(gateway.as("Operator"), `${ROOT}Schedule.`, { ...NIGHT, Duration: "60" })).code).toBe(0);
+});
+
 test("a rule of the resident's goes by the resident's schedules alone", async () => {
   const night = await schedule();
   const wanted = { Action: "Block", MACAddressList: PHONE, DestinationList: "*" };
@@ -161,6 +169,6 @@ test("outlives a restart with the rules that name it", async () => {
 });
 
 test("there are at most 100", async () => {
-  for (let row = 0; row < 100; row++) await schedule({});
+  for (let row = 0; row < 100; row++) await schedule({ Duration: String(row + 1) });
   expect((await tryAdd(gateway.as("Operator"), `${ROOT}Schedule.`)).code).toBe(7005);
 }, 20_000);
