@@ -38,6 +38,9 @@ export function isAtHome({ roles }: Pick<Caller, "roles">): boolean {
   return roles.has(ROLE_RESIDENT) || roles.has(ROLE_AGENT);
 }
 
+/** Commands that do something in the home, rather than to the agent. */
+const HOME_COMMAND = new RegExp(`^(?:${ROOT.replaceAll(".", "\\.")}|Device\\.PacketCaptureDiagnostics\\(\\)$)`);
+
 /** Whether the caller may lift what the agent made by itself (quarantine): whoever makes rules in the home. */
 export function mayLiftSystem({ roles }: Pick<Caller, "roles">): boolean {
   return [ROLE_OPERATOR, ROLE_SUPPORT, ROLE_ADMIN, ROLE_RESIDENT, ROLE_AGENT].some((role) => roles.has(role));
@@ -102,6 +105,8 @@ export function spinPolicy(tree: () => Tree, options: SpinPolicyOptions = {}): M
     mayWriteRow: (node, caller, settings) => {
       const { endpointId, controller, roles } = caller;
       if (roles.has(ROLE_AGENT)) return undefined;
+      if (isDeletion(settings) && isFirmwareList(node))
+        return notYours(node, "the firmware's, and would come back under another number: disable it instead");
       // What it says is done with its owner's rights.
       const owner = recipientOf(node) ?? reporterOf(node);
       if (owner !== undefined) {
@@ -138,7 +143,9 @@ export function spinPolicy(tree: () => Tree, options: SpinPolicyOptions = {}): M
       if (node.object.path !== "Device.LocalAgent.Request.{i}.") return undefined;
       const originator = text(node, "Originator") ?? "";
       // What is done in the home the resident may end, a capture above all.
-      if (originator === endpointId || roles.has(ROLE_ADMIN) || isAtHome({ roles })) return undefined;
+      const isOfHome = HOME_COMMAND.test(text(node, "Command") ?? "");
+      if (originator === endpointId || roles.has(ROLE_ADMIN) || roles.has(ROLE_AGENT)) return undefined;
+      if (isOfHome && roles.has(ROLE_RESIDENT)) return undefined;
       return new UspError(
         UspErrorCode.PermissionDenied,
         `${node.path}${command}: the operation is another controller's`,
@@ -170,6 +177,10 @@ function isEnd({ object }: InstanceNode, settings: readonly Setting[] | undefine
   const isWhole = object.params.has("Recipient") || object.params.has("Controller");
   return isWhole && (settings ?? []).every(({ param, value }) => param === "Enable" && /^(?:false|0)$/.test(value));
 }
+
+const isDeletion = (settings: readonly Setting[] | undefined) => settings === undefined;
+
+const isFirmwareList = (node: InstanceNode) => node.object.path === `${ROOT}List.{i}.` && originOf(node) === "System";
 
 /** Of rows that have a creator and no Origin: schedules, lists. */
 const isOfAnother = (node: InstanceNode, endpointId: string) =>

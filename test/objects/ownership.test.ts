@@ -1,4 +1,4 @@
-import { addOne, deletion, operation, settle, subscribe } from "../usp/support.ts";
+import { addOne, addRow, deletion, operation, settle, subscribe } from "../usp/support.ts";
 import {
   CAMERA,
   Gateway,
@@ -269,4 +269,17 @@ test("what a controller did to a device it did not block is not undone by Unbloc
   await run(operator, `${gateway.device(PHONE)}Unblock()`);
   await settle();
   for (const path of [narrow, other]) expect(await value(operator, `${path}Status`)).toBe("Enabled");
+});
+
+test("a list that the firmware brought is nobody's to delete, and anybody's who sets rules to disable", async () => {
+  const made = await Gateway.start();
+  try {
+    const { path } = addRow(made.tree, `${ROOT}List.`, { Enable: "true", Content: "bad.example" });
+    for (const peer of [made.as("Operator"), made.as("Admin"), made.resident]) {
+      expect((await tryDelete(peer, path)).code).toBe(7006);
+      expect((await trySet(peer, path, { Enable: "false" })).code).toBe(0);
+    }
+  } finally {
+    await made.stop();
+  }
 });

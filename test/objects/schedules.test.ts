@@ -14,7 +14,7 @@ const NIGHT = { Enable: "true", Day: DAYS, StartTime: "21:00", Duration: "36000"
 
 async function schedule(values: Readonly<Record<string, string>> = NIGHT): Promise<string> {
   const { path } = await tryAdd(gateway.as("Operator"), `${ROOT}Schedule.`, values);
-  return path as string;
+  return path;
 }
 
 const verdict = () => gateway.packet(PHONE, "198.51.100.7");
@@ -141,7 +141,7 @@ test("a rule of the resident's goes by the resident's schedules alone", async ()
   const wanted = { Action: "Block", MACAddressList: PHONE, DestinationList: "*" };
   expect((await tryAdd(gateway.resident, `${ROOT}Rule.`, { ...wanted, Schedule: night })).code).not.toBe(0);
   const { path: own } = await tryAdd(gateway.resident, `${ROOT}Schedule.`, NIGHT);
-  expect((await tryAdd(gateway.resident, `${ROOT}Rule.`, { ...wanted, Schedule: own as string })).code).toBe(0);
+  expect((await tryAdd(gateway.resident, `${ROOT}Rule.`, { ...wanted, Schedule: own })).code).toBe(0);
 });
 
 test("Block() and Unblock() leave rules with a schedule as they are", async () => {
