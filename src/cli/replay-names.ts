@@ -59,6 +59,9 @@ export class AskedNames {
       case "dumped":
       case "lease":
       case "who-has":
+      case "identity":
+      case "server-name":
+      case "blocked":
       case "network":
       case "loss":
         break;

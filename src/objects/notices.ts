@@ -68,6 +68,7 @@ function tell(tree: Tree, notice: Notice): void {
     case "part-changed":
     case "address-conflict":
     case "incident":
+    case "blocked":
       return;
   }
 }
