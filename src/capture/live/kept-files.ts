@@ -9,6 +9,8 @@ import type { Sink, SinkFailed } from "./sink.ts";
 /** The folder is memory on most gateways; 256 MiB are all that the smallest have. */
 export const FILE_BYTES = 10 << 20;
 const ALL_BYTES = 20 << 20;
+/** What ends the key of a capture of headers alone: controllers make those, the resident whole ones. */
+export const HEADERS = "-headers";
 const KEPT_MS = 24 * 3_600_000;
 const FILE_NAME = /^capture-[0-9A-Za-z_.-]+\.pcap(?:ng)?$/;
 
@@ -56,12 +58,14 @@ export class KeptFiles {
     return going.length;
   }
 
-  /** The oldest give way to the one that grows. */
+  /** The oldest give way to the one that grows: those of headers alone first, and to one of headers no others. */
   #makeRoom(growing: string): void {
     let bytes = [...this.#files.values()].reduce((sum, file) => sum + file.bytes, 0);
-    for (const [key, file] of this.#files) {
+    const [headers, whole] = [true, false].map((isOf) =>
+      [...this.#files].filter(([key]) => key !== growing && key.endsWith(HEADERS) === isOf),
+    ) as [[string, Kept][], [string, Kept][]];
+    for (const [key, file] of growing.endsWith(HEADERS) ? headers : [...headers, ...whole]) {
       if (bytes <= ALL_BYTES) return;
-      if (key === growing) continue;
       bytes -= file.bytes;
       this.#remove(key);
     }

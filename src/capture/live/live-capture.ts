@@ -16,7 +16,7 @@ import { pcap, pcapng, type FileFormat } from "./file-format.ts";
 import { concerns, maskPeers, readHeaders, type FrameHeaders } from "./frame-headers.ts";
 import type { FrameTap } from "./frame-tap.ts";
 import { openHttpSink, type TargetGuard } from "./http-sink.ts";
-import { FILE_BYTES, KeptFiles } from "./kept-files.ts";
+import { FILE_BYTES, HEADERS, KeptFiles } from "./kept-files.ts";
 import type { Sink } from "./sink.ts";
 
 export interface LiveCaptureOptions {
@@ -60,7 +60,6 @@ const HEADER_SNAP = 512;
 
 const keyOfDevice = (mac: number) => mac.toString(16).padStart(12, "0");
 /** Of files: what a controller has kept of a device does not take the place of what the resident has. */
-const HEADERS = "-headers";
 const DEVICE_KEY = /^[0-9a-f]{12}(?:-headers)?$/;
 
 const VISIBLE: readonly Visible[] = ["Frames", "Headers", "HeadersWithoutPeers"];
