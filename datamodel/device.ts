@@ -54,7 +54,7 @@ export const Device = object("Device.", {
         },
         rows: {
           PacketCaptureResult: {
-            FileLocation: argument(string(), "The URL, or the path of the file on the gateway."),
+            FileLocation: argument(string(), "The URL without its query, or the path of the file on the gateway."),
             StartTime: argument(dateTime, "When it began."),
             EndTime: argument(dateTime, "When it ended."),
             Count: argument(unsignedInt(), "Packets in the file."),

@@ -43,7 +43,7 @@ export const captureTraffic = command(
       Lost: argument(unsignedInt(), "Packets that neither the kernel nor the target took in time."),
       StartTime: argument(dateTime, "When it began."),
       EndTime: argument(dateTime, "When it ended."),
-      FileLocation: argument(string(), "The URL, or the path of the file on the gateway."),
+      FileLocation: argument(string(), "The URL without its query, or the path of the file on the gateway."),
       HeadersOnly: argument(boolean, "Whether something of the packets was left out, besides what SnapLength cut off."),
     },
   },

@@ -61,7 +61,7 @@ export async function captureTraffic(parts: SpinParts, device: HomeDevice, args:
     Lost: result.lost,
     StartTime: result.startTime,
     EndTime: result.endTime,
-    FileLocation: result.location,
+    FileLocation: withoutQuery(result.location),
     HeadersOnly: result.headersOnly,
   };
 }
@@ -78,13 +78,19 @@ export async function packetCaptureDiagnostics(parts: SpinParts, args: Diagnosti
     `a capture of ${scope.mac === undefined ? scope.interfaces.join(", ") : printMac(scope.mac)}`,
     call,
   );
-  const { status, location: FileLocation, startTime: StartTime, endTime: EndTime, packets: Count } = result;
+  const { status, startTime: StartTime, endTime: EndTime, packets: Count } = result;
+  const FileLocation = withoutQuery(result.location);
   if (status === "Complete" || status === "Partial")
     return { Status: "Complete" as const, PacketCaptureResult: [{ FileLocation, StartTime, EndTime, Count }] };
   if (status !== "Undelivered" && status !== "Failed") throw failure(result, call);
   parts.log.warn(`${call.objectPath}PacketCaptureDiagnostics(): ${result.reason}`);
   const Status = status === "Failed" ? ("Error_Internal" as const) : ("Error_Other" as const);
   return { Status, PacketCaptureResult: [] };
+}
+
+/** Whoever is told where a capture went need not learn the token by which it could be written there. */
+function withoutQuery(location: string): string {
+  return /^https?:/.test(location) ? location.replace(/[?#].*$/s, "") : location;
 }
 
 async function run(

@@ -292,7 +292,8 @@ describe("arguments", () => {
 describe("the end", () => {
   test("has its figures", async () => {
     await start();
-    const end = await completed("Operator", traffic(), { FileTarget: TARGET });
+    const end = await completed("Operator", traffic(), { FileTarget: `${TARGET}?token=secret` });
+    expect(end).not.toContain("secret");
     for (const each of [
       `"PacketCount":"3"`,
       `"ByteCount":"180"`,
