@@ -19,7 +19,7 @@ const DONE: CaptureResult = {
   lost: 1,
   startTime: 1_700_000_000_000,
   endTime: 1_700_000_001_000,
-  location: TARGET,
+  location: `${TARGET}?token=secret`,
   headersOnly: true,
 };
 
