@@ -1,6 +1,7 @@
 /** The words about traffic: devices, top, flows, watch. */
 import { ROOT, Spin } from "../../datamodel/spin.ts";
 import type { Controller } from "../controller/controller.ts";
+import { pause } from "../lib/pause.ts";
 import { deviceOf, devicesOfHome, rowsOf } from "./ctl-home.ts";
 import { Exit, say, sayJson, type Word, type WordContext } from "./ctl-io.ts";
 import { UsageError } from "./ctl-options.ts";
@@ -200,17 +201,4 @@ function now({ io }: WordContext): number {
 
 export function noArguments({ args }: WordContext, word: string): void {
   if (args.length > 0) throw new UsageError(`${word} takes no ${JSON.stringify(args[0])}`);
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end, { once: true });
-    if (signal.aborted) end();
-  });
 }

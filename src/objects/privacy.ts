@@ -182,7 +182,7 @@ const isDeletion = (settings: readonly Setting[] | undefined) => settings === un
 
 const isFirmwareList = (node: InstanceNode) => node.object.path === `${ROOT}List.{i}.` && originOf(node) === "System";
 
-/** Of rows that have a creator and no Origin: schedules, lists. */
+/** Of rows that have a creator and no Origin: schedules. */
 const isOfAnother = (node: InstanceNode, endpointId: string) =>
   node.object.path.startsWith(ROOT) && node.object.params.has("Creator") && creatorOf(node) !== endpointId;
 

@@ -66,8 +66,3 @@ export function spinRoot(parts: SpinParts): Implementation {
     },
   });
 }
-
-/** ForgetDevicesAfter in milliseconds. */
-export function daysOrNever(days: number): number {
-  return days === 0 ? Infinity : days * 24 * 60 * 60_000;
-}

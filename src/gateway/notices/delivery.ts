@@ -4,6 +4,7 @@
  * newest state is told. What had to be left out is counted, and the next notice says so.
  */
 import { describe, type Log } from "../../lib/log.ts";
+import { pause } from "../../lib/pause.ts";
 import { retryDelay } from "../../usp/retry.ts";
 import type { Notice } from "./sentence.ts";
 
@@ -150,19 +151,6 @@ export class Deliverer {
       if (signal.aborted) end();
     });
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, Math.ceil(ms));
-    signal.addEventListener("abort", end, { once: true });
-    if (signal.aborted) end();
-  });
 }
 
 /** The sentence, with what was left out before it. */

@@ -3,6 +3,7 @@
  * nodes, retained. From Query() and the table of devices, as any tool of the resident could.
  */
 import { describe, type Log } from "../../lib/log.ts";
+import { pause } from "../../lib/pause.ts";
 import type { MqttConnection } from "../../mtp/mqtt.ts";
 import type { MqttOptions } from "../../mtp/mqtt-options.ts";
 import { localBrokerOptions, type ConnectMqtt } from "../local-broker.ts";
@@ -245,17 +246,4 @@ class Telling {
     this.#lists.set(name, text);
     await this.#publish(TRAFFIC, { command: name, result });
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end, { once: true });
-    if (signal.aborted) end();
-  });
 }
